@@ -1,0 +1,165 @@
+"""The messages between master, zygote and workers.
+
+Owns: their shape and their encoding (JSON, one message a packet, `v` says which release of the protocol wrote it:
+master and zygote may be two releases of prefork during an upgrade or when `[app] python` names another environment).
+Runs in: master, zygote, worker. Must not know: sockets (see `channel`), processes, clocks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+PROTOCOL_VERSION = 1
+
+MAX_TEXT = 32 * 1024
+"""Longest error text or traceback put into a message: one packet must fit the default socket buffer (208 KiB)."""
+
+
+class Message(msgspec.Struct, frozen=True, tag_field="type", kw_only=True):
+    """Base of all messages."""
+
+    v: int = PROTOCOL_VERSION
+
+
+# master -> zygote ---------------------------------------------------------------------------------------------
+
+
+class Spawn(Message, frozen=True, tag="spawn"):
+    """Fork one worker. The packet carries the worker's end of its own channel as its only descriptor."""
+
+    worker_id: int
+    """Unique over the life of the master; never reused."""
+    slot: int
+    """1..N, stable: a replacement has the slot of the worker it replaces."""
+
+
+class Exit(Message, frozen=True, tag="exit"):
+    """Leave now (zygote: no more workers will be asked for)."""
+
+
+# zygote -> master ---------------------------------------------------------------------------------------------
+
+
+class ZygoteReady(Message, frozen=True, tag="zygote_ready"):
+    """The zygote can fork workers."""
+
+    preloaded: bool
+    """Workers are forked from an image with the application in it; False: each worker imports it itself."""
+    note: str = ""
+    """Why `preload = "auto"` decided against preloading: thread names, peer addresses."""
+
+
+class ZygoteFailed(Message, frozen=True, tag="zygote_failed"):
+    """The zygote cannot make workers of this generation and exits."""
+
+    stage: str
+    error: str
+    traceback: str = ""
+
+
+class SpawnFailed(Message, frozen=True, tag="spawn_failed"):
+    """A worker could not be forked (EAGAIN, ENOMEM); the zygote lives on."""
+
+    worker_id: int
+    error: str
+
+
+# first packet on a worker's channel, written by the middle process of the double fork -----------------------------
+
+
+class Spawned(Message, frozen=True, tag="spawned"):
+    """The worker exists. Written before the middle process ends, hence before the master can reap the worker."""
+
+    worker_id: int
+    pid: int
+
+
+# master -> worker ---------------------------------------------------------------------------------------------
+
+
+class Drain(Message, frozen=True, tag="drain"):
+    """Stop accepting, finish what runs, leave.
+
+    `backlog` lists the descriptors of listeners whose waiting connections must be accepted and answered first: all of
+    them when the server stops, those that are about to be closed at a reload, none when others go on accepting.
+    """
+
+    reason: str
+    backlog: list[int] = []
+
+
+class Stop(Message, frozen=True, tag="stop"):
+    """Fast stop: close idle connections, finish the requests that run within a second or so, leave."""
+
+    reason: str
+
+
+# master -> zygote and worker ------------------------------------------------------------------------------------
+
+
+class ReopenLogs(Message, frozen=True, tag="reopen_logs"):
+    """The packet carries fresh descriptors, in the order of `targets`: each is to be dup2()ed over that number."""
+
+    targets: list[int]
+
+
+# worker -> master -----------------------------------------------------------------------------------------------
+
+
+class WorkerReady(Message, frozen=True, tag="worker_ready"):
+    """The worker is accepting connections."""
+
+    worker_id: int
+
+
+class WorkerFailed(Message, frozen=True, tag="worker_failed"):
+    """The worker could not boot (it imports the application itself when nothing is preloaded) and exits."""
+
+    worker_id: int
+    stage: str
+    error: str
+    traceback: str = ""
+
+
+class WorkerLeaving(Message, frozen=True, tag="worker_leaving"):
+    """The worker has drained and exits now."""
+
+    worker_id: int
+    reason: str
+    requests: int
+
+
+AnyMessage = (
+    Spawn
+    | Exit
+    | ZygoteReady
+    | ZygoteFailed
+    | SpawnFailed
+    | Spawned
+    | Drain
+    | Stop
+    | ReopenLogs
+    | WorkerReady
+    | WorkerFailed
+    | WorkerLeaving
+)
+
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyMessage)
+
+
+def encode(message: Message) -> bytes:
+    """One message as one packet."""
+    return msgspec.json.encode(message)
+
+
+def decode(packet: bytes) -> AnyMessage:
+    """One packet as a message. Raises `msgspec.MsgspecError` on anything else."""
+    message: AnyMessage = _decoder.decode(packet)
+    return message
+
+
+def clip(text: str, limit: int = MAX_TEXT) -> str:
+    """The end of `text`, where a traceback names the error, at most `limit` characters."""
+    return text if len(text) <= limit else "...\n" + text[-limit:]
