@@ -1,16 +1,17 @@
-"""A channel between two processes of one server: whole messages, with descriptors, over a SOCK_SEQPACKET pair.
+"""A channel between two processes of one server: whole messages, with descriptors.
 
-Owns: one end of the pair; what the kernel's answers mean. Runs in: master, zygote, worker. Must not know: what a
-message says (see `messages`), event loops, processes.
+Owns: one end of the pair; what the kernel's answers mean. Runs in: master, zygote, worker. Must not know:
+what a message says (see `messages`), event loops, processes.
 
-SOCK_SEQPACKET (unix(7)) keeps message borders, so no framing can go out of step when a peer dies in the middle of a
-write, and unlike SOCK_DGRAM it reports the end of the peer.
+A pair of SOCK_SEQPACKET sockets (unix(7)) keeps message borders, so no framing can go out of step when a peer dies in the
+middle of a write, and unlike SOCK_DGRAM it reports the end of the peer.
 """
 
 from __future__ import annotations
 
 import array
 import errno
+import os
 import select
 import socket
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ MAX_FDS = 32
 """Most descriptors in one packet (the kernel's own limit, SCM_MAX_FD, is 253: unix(7))."""
 
 _PEER_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ECONNREFUSED, errno.ENOTCONN})
-# ETOOMANYREFS: more descriptors are in flight than RLIMIT_NOFILE of an unprivileged sender (unix(7)); it passes.
+# ETOOMANYREFS: more descriptors are in flight than an unprivileged sender may open (unix(7)); it passes.
 _QUEUE_FULL = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS})
 
 _INT_SIZE = array.array("i").itemsize
@@ -35,10 +36,12 @@ _CONTROL_SPACE = socket.CMSG_SPACE(MAX_FDS * _INT_SIZE)
 
 
 class ChannelError(Exception):
-    """A packet was lost or is no message: what the peer believes is unknown now, so the channel is to be closed."""
+    """A packet was lost or is no message: what the peer believes is unknown now, so the channel is to be
+    closed.
+    """
 
 
-class ChannelClosed(ChannelError):
+class ChannelClosed(ChannelError):  # noqa: N818 - an event of every life, not a fault
     """The peer is gone (it closed its end, or died) and everything it sent has been received."""
 
 
@@ -71,7 +74,9 @@ class Channel:
 
     @classmethod
     def from_fd(cls, fd: int) -> Channel:
-        """Take over an inherited descriptor; it becomes close-on-exec. Raises OSError if it is not a socket."""
+        """Take over an inherited descriptor; it becomes close-on-exec. Raises OSError if it is not a
+        socket.
+        """
         return cls(socket.socket(fileno=fd))
 
     def fileno(self) -> int:
@@ -81,14 +86,15 @@ class Channel:
     def send(self, message: Message, fds: Sequence[int] = ()) -> bool:
         """Send one message; copies of `fds` travel with it (close yours).
 
-        Never blocks. False: it was not sent, because the peer is gone or its queue is full. Raises ValueError for a
-        message or a number of descriptors that can never be sent, OSError when `fds` or the channel are closed.
+        Never blocks. False: it was not sent, because the peer is gone or its queue is full. Raises
+        ValueError for a message or a number of descriptors that can never be sent, OSError when `fds` or
+        the channel are closed.
         """
         packet = encode(message)
         if len(packet) > MAX_PACKET or len(fds) > MAX_FDS:
             raise ValueError(
-                f"{type(message).__name__} of {len(packet)} bytes with {len(fds)} descriptors does not fit a packet "
-                f"({MAX_PACKET} bytes, {MAX_FDS} descriptors)"
+                f"{type(message).__name__} of {len(packet)} bytes with {len(fds)} descriptors does not fit "
+                f"a packet ({MAX_PACKET} bytes, {MAX_FDS} descriptors)"
             )
         control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
@@ -98,7 +104,7 @@ class Channel:
                 return False
             if error.errno == errno.EMSGSIZE:
                 raise ValueError(
-                    f"{type(message).__name__} of {len(packet)} bytes exceeds the socket buffer (net.core.wmem_max)"
+                    f"{type(message).__name__} of {len(packet)} bytes exceeds net.core.wmem_max"
                 ) from error
             raise
         return True
@@ -106,8 +112,8 @@ class Channel:
     def receive(self) -> Received | None:
         """The next packet; None when nothing is there now.
 
-        Raises ChannelClosed at the end, ChannelError for a truncated or unreadable packet (its descriptors are
-        closed: nothing leaks).
+        Raises ChannelClosed at the end, ChannelError for a truncated or unreadable packet (its descriptors
+        are closed: nothing leaks).
         """
         # MSG_CMSG_CLOEXEC: set by the kernel at arrival, so no fork+exec in between can inherit a descriptor.
         flags_in = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
@@ -118,8 +124,9 @@ class Channel:
             except BlockingIOError:
                 return None
             except ConnectionResetError:
-                # The peer closed its end with packets of ours unread. The kernel reports that once, and before the
-                # packets of the peer that still wait here (a worker's last words): go on reading, the end follows.
+                # The peer closed its end with packets of ours unread. The kernel reports that once, and
+                # before the packets of the peer that still wait here (a worker's last words): go on
+                # reading, the end follows.
                 continue
         fds = _descriptors(control)
         if not packet:
@@ -140,7 +147,9 @@ class Channel:
             raise ChannelError(f"a packet is no message: {error}") from error
 
     def wait(self, timeout_s: float | None) -> bool:
-        """Block until `receive` has something to say (a packet or the end); False after `timeout_s` seconds."""
+        """Block until `receive` has something to say (a packet or the end); False after `timeout_s`
+        seconds.
+        """
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
         return bool(poll.poll(None if timeout_s is None else max(0.0, timeout_s) * 1000))
@@ -161,4 +170,4 @@ def _descriptors(control: list[tuple[int, int, bytes]]) -> tuple[int, ...]:
 
 def _close_all(fds: Sequence[int]) -> None:
     for fd in fds:
-        socket.close(fd)
+        os.close(fd)

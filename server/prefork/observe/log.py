@@ -1,26 +1,31 @@
 """The log: one event, one line of `key=value` pairs, one write.
 
-Owns: levels, the fields every line starts with, the length of a line. Runs in: every process. Must not know: files
-(see `writer`), escaping (see `logfmt`), settings.
+Owns: levels, the fields every line starts with, the length of a line, the opening of log files. Runs in:
+every process. Must not know: slow readers (see `writer`), escaping (see `logfmt`), settings.
 
-Not the standard `logging` package: that one belongs to the application, which may configure, replace or lock it.
+Not the standard `logging` package: that one belongs to the application, which may configure, replace or
+lock it.
 
     time=2026-11-21T11:17:12.123Z level=info event=worker_ready role=master pid=1 worker=2 gen=3
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from typing import Literal
 
+from ..errors import ConfigError
 from .logfmt import format_pairs
 from .writer import LineWriter
 
 Level = Literal["debug", "info", "warning", "error"]
 
 MAX_LINE = 4096
-"""Bytes of the longest line: PIPE_BUF, up to which a pipe keeps the lines of several processes whole (pipe(7))."""
+"""Bytes of the longest line: PIPE_BUF, up to which a pipe keeps the lines of several processes whole
+(pipe(7)).
+"""
 
 _RANK: dict[str, int] = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 _RESERVED = frozenset({"time", "level", "event"})
@@ -112,6 +117,32 @@ def format_time(now_ns: int) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest // 1_000_000:03d}Z"
 
 
+def open_log(path: str) -> int:
+    """Open the log file `path` for appending, mode 0640 if it is new; the descriptor is close-on-exec.
+
+    Called by the master before it drops privileges, so the file may belong to root. Raises ConfigError.
+    """
+    # O_NONBLOCK: means nothing to a file, and keeps the open of a FIFO without a reader from hanging
+    # (fifo(7)).
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+    try:
+        return os.open(path, flags, 0o640)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot open the log file {path!r}: {_reason(path, error)}") from error
+
+
+def _reason(path: str, error: OSError | ValueError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "its directory does not exist"
+    if isinstance(error, PermissionError):
+        return f"permission denied for user id {os.geteuid()}"
+    if isinstance(error, IsADirectoryError):
+        return "it is a directory"
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno).lower()
+    return str(error)
+
+
 def _cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
@@ -125,5 +156,5 @@ def _text(value: object) -> str:
         return value.decode("utf-8", "surrogateescape")
     try:
         return str(value)
-    except Exception as error:  # noqa: BLE001 - the value may be the application's, its __str__ may raise anything
+    except Exception as error:  # noqa: BLE001 - the value may be the application's
         return f"<{type(value).__name__}: its str() raised {type(error).__name__}>"

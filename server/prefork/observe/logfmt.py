@@ -2,10 +2,11 @@ r"""The line format of the log: `key=value` pairs, one line whatever the values 
 
 Owns: escaping and its inverse. Pure. Must not know: descriptors, clocks, levels.
 
-A value is bare unless it is empty or holds a space, `"`, `=`, `\` or anything that is not printable; then it is
-quoted, with `\"`, `\\`, `\n`, `\r`, `\t` and `\xNN`, `\uNNNN`, `\UNNNNNNNN` inside. "Not printable" is
-`str.isprintable`: control characters and line separators, but also bidirectional overrides (which can make a terminal
-show another line than the one written) and the surrogates Python uses for undecodable bytes.
+A value is bare unless it is empty or holds a space, `"`, `=`, `\` or anything that is not printable; then
+it is quoted, with `\"`, `\\`, `\n`, `\r`, `\t` and `\xNN`, `\uNNNN`, `\UNNNNNNNN` inside. "Not printable"
+is `str.isprintable`: control characters and line separators, but also bidirectional overrides (which can
+make a terminal show another line than the one written) and the surrogates Python uses for undecodable
+bytes.
 """
 
 from __future__ import annotations

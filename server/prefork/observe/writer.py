@@ -1,11 +1,12 @@
 """Whole lines to a descriptor, and never a wait or an error for the caller.
 
-Owns: what happens when the other side of a log is full, slow or gone. Runs in: every process; several processes
-write to one open file. Must not know: what a line says.
+Owns: what happens when the other side of a log is full, slow or gone. Runs in: every process; several
+processes write to one open file. Must not know: what a line says.
 
-One `write(2)` a line: O_APPEND files place it whole after whatever other processes wrote (open(2)), pipes take up to
-PIPE_BUF bytes whole (pipe(7)). A pipe nobody reads would block a write for ever, and its O_NONBLOCK flag is not ours to
-set (it is shared with whoever else holds the other copies of stderr), so room is asked for first.
+One `write(2)` a line: O_APPEND files place it whole after whatever other processes wrote (open(2)), pipes
+take up to PIPE_BUF bytes whole (pipe(7)). A pipe nobody reads would block a write for ever, and its
+O_NONBLOCK flag is not ours to set (it is shared with whoever else holds the other copies of stderr), so
+room is asked for first.
 """
 
 from __future__ import annotations
@@ -14,24 +15,20 @@ import os
 import select
 import stat
 
-from ..errors import ConfigError
-
 PATIENCE_S = 0.1
-"""How long the first line waits for a slow reader. Those after it do not wait, until the reader catches up."""
+"""How long the first line waits for a slow reader. Those after it do not wait until the reader catches up."""
 
 
 class LineWriter:
     """Writes lines to `fd`, which it does not own: somebody else opened it and closes it."""
 
-    __slots__ = ("_is_file", "_poll", "fd", "lost")
+    __slots__ = ("_is_file", "fd", "lost")
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.lost = 0
         """Lines lost since the last one that was written."""
         self._is_file = _is_regular_file(fd)
-        self._poll = select.poll()
-        self._poll.register(fd, select.POLLOUT)
 
     def write(self, line: bytes) -> bool:
         """Write `line` (with its newline) in one call. False: it was lost, and counted."""
@@ -40,39 +37,17 @@ class LineWriter:
                 os.write(self.fd, line)
                 self.lost = 0
                 return True
-        except OSError:
+        except (OSError, ValueError):
             # Full disk, closed pipe, EAGAIN of somebody's O_NONBLOCK: a log never stops a request.
             pass
         self.lost += 1
         return False
 
     def _has_room(self) -> bool:
-        return bool(self._poll.poll(0 if self.lost else PATIENCE_S * 1000))
-
-
-def open_log(path: str) -> int:
-    """Open the log file `path` for appending, mode 0640 if it is new; the descriptor is close-on-exec.
-
-    Called by the master before it drops privileges, so the file may belong to root. Raises ConfigError.
-    """
-    # O_NONBLOCK: means nothing to a file, and keeps the open of a FIFO without a reader from hanging (fifo(7)).
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-    try:
-        return os.open(path, flags, 0o640)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot open the log file {path!r}: {_reason(path, error)}") from error
-
-
-def _reason(path: str, error: OSError | ValueError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "its directory does not exist"
-    if isinstance(error, PermissionError):
-        return f"permission denied for user id {os.geteuid()}"
-    if isinstance(error, IsADirectoryError):
-        return "it is a directory"
-    if isinstance(error, OSError) and error.errno is not None:
-        return os.strerror(error.errno).lower()
-    return str(error)
+        # A poll object of its own: one object must not be used by two threads at once.
+        poll = select.poll()
+        poll.register(self.fd, select.POLLOUT)
+        return bool(poll.poll(0 if self.lost else PATIENCE_S * 1000))
 
 
 def _is_regular_file(fd: int) -> bool:
