@@ -1,0 +1,36 @@
+"""What a freshly forked worker is given.
+
+Owns: the one value that crosses from the zygote's fork into the worker. Built by the zygote, read by
+`prefork.worker.main.run`. Must not know: how workers are forked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from prefork.ipc.channel import Channel
+from prefork.observe.log import Log
+from prefork.settings.model import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerBoot:
+    """Everything a worker needs; descriptors are valid in the process that receives this."""
+
+    settings: Settings
+    worker_id: int
+    """Unique over the life of the master."""
+    slot: int
+    """1..N; what people call "worker 2"."""
+    generation: int
+    master_pid: int
+    channel: Channel
+    """This worker's own end of its channel to the master."""
+    listeners: tuple[tuple[int, str], ...]
+    """(descriptor, address as text) of each listener, bound by the master."""
+    application: Any | None
+    """The WSGI application, or None: nothing was preloaded and the worker imports it."""
+    log: Log
+    access_fd: int | None
+    """Where access lines go; None: no access log."""

@@ -1,0 +1,135 @@
+"""WSGIRequestHandler: turns a complete request into a call of the application.
+
+Owns: the points where a user may change how requests are served (`[server] request_handler = "pkg.mod:Class"`), with the
+names that users of Werkzeug's development server know. One handler a connection, used for one request at a time. Runs in the
+worker, in the thread that has the request. Must not know: sockets, epoll, which executor runs it.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from prefork.http.receiver import Request
+from prefork.version import __version__
+from prefork.wsgi.context import ServerContext
+from prefork.wsgi.response import Output, Response
+
+_PACKAGE = __package__.split(".")[0]
+
+
+class WSGIRequestHandler:
+    """Serves the requests of one connection. Subclass it and override any of the methods without underscore."""
+
+    server_version = f"prefork/{__version__}"
+
+    def __init__(self, server: ServerContext, client_address: object, write_out: Callable[[bytes], None]) -> None:
+        self.server = server
+        self.client_address = client_address
+        """What accept(2) gave: (host, port) for TCP, a string for unix sockets."""
+        self.environ: dict[str, Any] = {}
+        """The environ of the current request."""
+        self.request: Request | None = None
+        self._write_out = write_out
+        self._response: Response | None = None
+        self._started_ns = 0
+
+    # Points of extension ----------------------------------------------------------------------------------------
+
+    def make_environ(self) -> dict[str, Any]:
+        """The environ of the current request. Override to add to it; the base fills it completely."""
+        return self.environ
+
+    def run_wsgi(self, response: Response) -> None:
+        """Calls the application. What it returns is pulled afterwards, when the socket has room."""
+        response.begin(self.server.app(self.make_environ(), response.start_response))
+
+    def connection_dropped(self, error: BaseException, environ: dict[str, Any] | None = None) -> None:
+        """The client went away before it had the whole response. By default nothing is done."""
+
+    def log_request(self, code: int, size: int, duration_ns: int) -> None:
+        """The response is out (or given up). Writes the access line if `[log] access` is on."""
+        if self.server.access is not None:
+            self.server.access(self.environ, code, size, duration_ns)
+
+    def log_error(self, event: str, /, **fields: object) -> None:
+        """Something about this request that the operator should know."""
+        self.server.log.error(event, request=self.request_line(), client=self.address_string(), **fields)
+
+    def address_string(self) -> str:
+        """The client's address, without port."""
+        return str(self.environ.get("REMOTE_ADDR", ""))
+
+    def port_integer(self) -> int:
+        """The client's port, 0 for unix sockets."""
+        return int(self.environ.get("REMOTE_PORT", 0))
+
+    def request_line(self) -> str:
+        """The request line as it was received, for logs."""
+        return self.request.head.line if self.request is not None else ""
+
+    # Called by the connection, in the thread that has the request -------------------------------------------------
+
+    def respond(self, request: Request, keep_alive: bool) -> Response:
+        """Runs the application for `request`. An error in it becomes a 500; this never raises."""
+        self._started_ns = time.monotonic_ns()
+        self.request = request
+        head = request.head
+        response = Response(
+            self.server.stamp, self._write_out, head.minor, head.method == "HEAD", keep_alive and head.keep_alive
+        )
+        self._response = response
+        self.environ = environ = request.environ
+        environ["wsgi.input"] = io.BytesIO() if request.body is None else request.body
+        environ["wsgi.early_hints"] = response.early_hints
+        try:
+            self.run_wsgi(response)
+        except BaseException as error:  # noqa: BLE001 - application code; reported and answered with 500
+            self._application_raised(response, error)
+        return response
+
+    def pull(self, response: Response) -> Output | None:
+        """The next bytes of the response, None at the end. An error in the application becomes a 500 or cuts the response."""
+        try:
+            return response.pull()
+        except BaseException as error:  # noqa: BLE001 - application code
+            self._application_raised(response, error)
+            return response.pull()
+
+    def end(self, response: Response, dropped: BaseException | None = None) -> None:
+        """The last byte is out, or the client is gone (`dropped`): close() of the iterable, then the log."""
+        try:
+            response.close()
+        except BaseException as error:  # noqa: BLE001 - application code
+            self._report(error, "close_failed")
+        if response.problem:
+            self.server.log.warning("bad_response", request=self.request_line(), problem=response.problem)
+        request = self.request
+        if dropped is not None:
+            self.connection_dropped(dropped, self.environ)
+        self.log_request(response.status, response.body_bytes, time.monotonic_ns() - self._started_ns)
+        if request is not None and request.body is not None:
+            request.body.close()
+        self._response = None
+
+    def _application_raised(self, response: Response, error: BaseException) -> None:
+        self._report(error, "request_failed")
+        response.fail()
+
+    def _report(self, error: BaseException, event: str) -> None:
+        self.log_error(event, error=f"{type(error).__name__}: {error}")
+        self.server.log.traceback(application_traceback(error))
+
+
+def application_traceback(error: BaseException) -> str:
+    """The traceback of `error` without prefork's own frames at its top."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        module = frame.tb_frame.f_globals.get("__name__", "")
+        if not str(module).startswith(f"{_PACKAGE}."):
+            break
+        frame = frame.tb_next
+    return "".join(traceback.format_exception(type(error), error, frame))

@@ -1,0 +1,302 @@
+"""One response: what the application does with `start_response`, and the bytes that follow from it.
+
+Owns: the WSGI contract of a response (PEP 3333: start_response, write, exc_info, lazy iteration, close), its framing and its
+accounting against Content-Length. The body is *pulled*: whoever sends calls `pull` when the socket has room, so an application
+is never further ahead of a slow reader than one item. Runs in the worker, in the thread that has the request. Must not know:
+sockets, epoll, which executor runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Protocol
+
+from prefork.http.response import LAST_CHUNK, ResponseHead, build_head, early_hints
+from prefork.http.response import chunk as chunk_of
+from prefork.wsgi.filewrapper import FileSpan, FileWrapper
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
+Output = bytes | tuple[bytes, ...] | FileSpan
+
+GATHER_BYTES = 32 * 1024
+"""Pieces above this are sent beside their head (sendmsg), below it a copy is cheaper than a second buffer."""
+
+JOIN_BYTES = 64 * 1024
+"""A list of chunks up to this total goes out as one."""
+
+
+class Stamp(Protocol):
+    """The header lines that every response shares; refreshed by the worker's loop once a second."""
+
+    date: bytes
+    server: bytes
+    both: bytes
+
+
+class ApplicationError(Exception):
+    """The application broke the WSGI contract; the text says how."""
+
+
+class Response:
+    """The response to one request. All methods: only the thread that has the request."""
+
+    __slots__ = (
+        "_chunked",
+        "_done",
+        "_head",
+        "_head_only",
+        "_iterable",
+        "_iterator",
+        "_minor",
+        "_remaining",
+        "_stamp",
+        "_write_out",
+        "body_bytes",
+        "head_sent",
+        "keep_alive",
+        "problem",
+    )
+
+    def __init__(
+        self, stamp: Stamp, write_out: Callable[[bytes], None], minor: int, head_only: bool, keep_alive: bool
+    ) -> None:
+        self._stamp = stamp
+        self._write_out = write_out
+        self._minor = minor
+        self._head_only = head_only
+        self.keep_alive = keep_alive
+        """The connection may serve another request after this response."""
+        self.head_sent = False
+        self.body_bytes = 0
+        self.problem = ""
+        """What the application did wrong although an answer went out (body shorter or longer than declared)."""
+        self._head: ResponseHead | None = None
+        self._iterable: Iterable[bytes] = ()
+        self._iterator: Iterator[Any] | None = None
+        self._remaining: int | None = None
+        self._chunked = False
+        self._done = False
+
+    # What the application calls ---------------------------------------------------------------------------------
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], None]:
+        """PEP 3333 start_response. Raises ApplicationError, InvalidResponseError, or the error in `exc_info`."""
+        if exc_info is not None:
+            try:
+                if self.head_sent:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None  # no reference cycle through the traceback (PEP 3333, "Error Handling")
+        elif self._head is not None:
+            raise ApplicationError("start_response was called twice without exc_info")
+        if self._done:
+            raise ApplicationError("start_response was called after the response had ended")
+        self._head = build_head(status, headers)
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """PEP 3333 write(): the bytes are on their way, or safely buffered, when this returns."""
+        if self._done or self._head is None:
+            raise ApplicationError("write() was called outside of its response")
+        if type(data) is not bytes:
+            raise ApplicationError(f"write() takes bytes, not {type(data).__name__}")
+        if not data:
+            return
+        head = b"" if self.head_sent else self._render_head(None)
+        self._write_out(head + _joined(self._frame(data)))
+
+    def early_hints(self, headers: list[tuple[str, str]]) -> None:
+        """`wsgi.early_hints`: sends a 103 interim response (RFC 8297); HTTP/1.0 clients know none."""
+        if self._minor and not self.head_sent and not self._done:
+            self._write_out(early_hints(headers))
+
+    # What the sender calls --------------------------------------------------------------------------------------
+
+    def begin(self, iterable: Iterable[bytes]) -> None:
+        """Takes what the application returned."""
+        self._iterable = iterable
+
+    def pull(self) -> Output | None:
+        """The next bytes to send, None at the end. Raises whatever the application raises, or ApplicationError."""
+        if self._done:
+            return None
+        iterator = self._iterator
+        if iterator is None:
+            output = self._first()
+            if output is not None:
+                return output
+            iterator = self._iterator
+            assert iterator is not None
+        while True:
+            try:
+                data = next(iterator)
+            except StopIteration:
+                return self._finish()
+            if type(data) is FileSpan:
+                self.body_bytes += data.count
+                return data
+            if type(data) is not bytes:
+                raise ApplicationError(f"the body must be an iterable of bytes, it gave {type(data).__name__}")
+            if data:
+                if self.head_sent:
+                    framed = self._frame(data)
+                    if framed:
+                        return framed
+                    continue  # beyond the declared length: cut, but let the iterable run out
+                return self._with_head(data, None)
+
+    def fail(self) -> bool:
+        """The application raised. True: a 500 takes the place of its response; False: too late, cut the connection."""
+        self.close_quietly()
+        if self.head_sent:
+            self.keep_alive = False
+            self._done = True
+            return False
+        self._done = False
+        self._head = build_head(
+            "500 Internal Server Error", [("Content-Type", "text/plain"), ("Cache-Control", "no-store")]
+        )
+        self._iterator = None
+        self._iterable = [b"500 Internal Server Error\n"]
+        return True
+
+    def close(self) -> None:
+        """Calls the iterable's close() if it has one (PEP 3333); the caller calls this once. Raises what that raises."""
+        iterable, self._iterable = self._iterable, ()
+        self._done = True
+        if type(iterable) is not list and hasattr(iterable, "close"):
+            iterable.close()
+
+    def close_quietly(self) -> None:
+        """close() after an error that is already being reported: a second one from close() would hide the first."""
+        try:
+            self.close()
+        except BaseException as error:  # noqa: BLE001 - application code; noted, then dropped on purpose
+            self.problem = f"close() raised {type(error).__name__}: {error}"
+
+    @property
+    def status(self) -> int:
+        """The status code, 500 when there is none."""
+        return self._head.status if self._head is not None else 500
+
+    # Framing ----------------------------------------------------------------------------------------------------
+
+    def _first(self) -> Output | None:
+        """The first output where the whole body is at hand (list, file); otherwise sets the iterator and gives None."""
+        body = self._iterable
+        kind = type(body)
+        if kind is list or kind is tuple:
+            count = len(body)  # type: ignore[arg-type]
+            if count == 1:
+                (data,) = body
+                if type(data) is bytes and not self.head_sent:
+                    self._iterator = iter(())
+                    return self._with_head(data, len(data))
+            elif all(type(data) is bytes for data in body) and not self.head_sent:
+                total = sum(map(len, body))
+                if total <= JOIN_BYTES:
+                    self._iterator = iter(())
+                    return self._with_head(b"".join(body), total)
+                self._iterator = iter(body)
+                return self._render_head(total)
+        elif kind is FileWrapper and not self.head_sent and not self._bodyless():
+            span = body.span()  # type: ignore[attr-defined]
+            if span is not None:
+                return self._first_of_file(span)
+        self._iterator = iter(body)
+        return None
+
+    def _first_of_file(self, span: FileSpan) -> Output:
+        head = self._render_head(span.count)
+        assert self._remaining is not None
+        count = min(span.count, self._remaining)
+        self._remaining -= count
+        self._iterator = iter((FileSpan(span.fd, span.offset, count),) if count else ())
+        return head
+
+    def _bodyless(self) -> bool:
+        return self._head_only or (self._head is not None and not self._head.has_body)
+
+    def _with_head(self, data: bytes, known_length: int | None) -> Output:
+        head = self._render_head(known_length)
+        if self._bodyless():
+            self._done = True
+            return head
+        framed = self._frame(data)
+        if type(framed) is bytes and len(framed) <= GATHER_BYTES:
+            return head + framed
+        return (head, framed) if type(framed) is bytes else (head, *framed)
+
+    def _render_head(self, known_length: int | None) -> bytes:
+        """The head as bytes; decides the framing (RFC 9112 section 6.3) and whether the connection lives on."""
+        head = self._head
+        if head is None:
+            raise ApplicationError("the application returned without calling start_response")
+        self.head_sent = True
+        framing = b""
+        if not head.has_body:
+            self._remaining = 0
+        elif head.content_length is not None:
+            self._remaining = head.content_length
+        elif known_length is not None:
+            self._remaining = known_length
+            framing = b"Content-Length: %d\r\n" % known_length
+        elif self._head_only:
+            pass
+        elif self._minor:
+            self._chunked = True
+            framing = b"Transfer-Encoding: chunked\r\n"
+        else:
+            self.keep_alive = False  # HTTP/1.0 knows no chunks: the end of the connection ends the body
+        if head.close:
+            self.keep_alive = False
+        if not self.keep_alive:
+            framing += b"Connection: close\r\n"
+        elif not self._minor:
+            framing += b"Connection: keep-alive\r\n"
+        stamp = self._stamp
+        if head.has_date or head.has_server:
+            lines = (b"" if head.has_server else stamp.server) + (b"" if head.has_date else stamp.date)
+        else:
+            lines = stamp.both
+        return b"%b%b%b\r\n" % (head.block, lines, framing)
+
+    def _frame(self, data: bytes) -> bytes | tuple[bytes, ...]:
+        """`data` as it goes on the wire after the head; empty when it lies beyond the declared length."""
+        if self._chunked:
+            self.body_bytes += len(data)
+            if len(data) > GATHER_BYTES:
+                return (b"%x\r\n" % len(data), data, b"\r\n")
+            return chunk_of(data)
+        remaining = self._remaining
+        if remaining is not None:
+            if len(data) > remaining:
+                if not self._bodyless():
+                    self.problem = "the body is longer than its Content-Length: cut"
+                data = data[:remaining]
+            self._remaining = remaining - len(data)
+        self.body_bytes += len(data)
+        return b"" if self._head_only else data
+
+    def _finish(self) -> Output | None:
+        if not self.head_sent:
+            head = self._render_head(0)
+            self._check_length()
+            self._done = True
+            return head
+        self._done = True
+        self._check_length()
+        return LAST_CHUNK if self._chunked else None
+
+    def _check_length(self) -> None:
+        if self._remaining and not self._bodyless():
+            # The client waits for bytes that will never come, and would take the next response for them.
+            self.problem = f"the body is {self._remaining} bytes shorter than its Content-Length: connection closed"
+            self.keep_alive = False
+
+
+def _joined(pieces: bytes | tuple[bytes, ...]) -> bytes:
+    return pieces if type(pieces) is bytes else b"".join(pieces)
