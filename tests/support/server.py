@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM, Signals
 from typing import Any
 
 from support import http, processes, toml
@@ -169,13 +169,13 @@ class Server:
     def get(self, target: str = "/", headers: http.Headers = ()) -> http.Response:
         return self.request("GET", target, headers)
 
-    def signal(self, number: signal.Signals) -> None:
+    def signal(self, number: Signals) -> None:
         self.process.send_signal(number)
 
     def reload(self) -> int:
         """SIGHUP, and wait for its success; returns the new generation's number."""
         mark = self.mark()
-        self.signal(signal.SIGHUP)
+        self.signal(SIGHUP)
         return int(self.wait_for_event("reload_done", after=mark)["gen"])
 
     # -- the end ---------------------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ class Server:
         self.log.close(deadline)
         return code
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, deadline_s: float = 2 * DEADLINE_S) -> int:
+    def stop(self, number: Signals = SIGTERM, deadline_s: float = 2 * DEADLINE_S) -> int:
         """Ask the server to stop; returns its exit code."""
         self.signal(number)
         return self.wait(deadline_s)
@@ -211,7 +211,7 @@ class Server:
     def _end_it(self) -> list[str]:
         if self.process.poll() is not None:
             return []
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(SIGINT)
         try:
             self.process.wait(Deadline().remaining())
         except subprocess.TimeoutExpired:
@@ -228,7 +228,7 @@ class Server:
         return described
 
     def _leftover_files(self) -> list[Path]:
-        killed = self.process.returncode == -signal.SIGKILL
+        killed = self.process.returncode == -SIGKILL
         if killed:  # nobody could have removed them; that a new start copes is tested elsewhere
             return []
         paths = [

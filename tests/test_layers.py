@@ -1,0 +1,188 @@
+"""Who may import whom, and who may fork, kill and exit: `docs/architecture.md`, enforced on the source.
+
+Imports are read from the syntax tree, so those inside functions and under TYPE_CHECKING count too: a type of
+another room is knowledge of that room.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import prefork
+from support.layers import EVERYTHING, Reserved, Rules, violations
+
+ROOT = Path(prefork.__file__).parent
+ARCHITECTURE = Path(__file__).parent.parent / "docs" / "architecture.md"
+
+TABLE = {
+    "settings": {"errors"},
+    "net": {"errors"},
+    "http": {"errors"},
+    "ipc": {"errors"},
+    "observe": {"errors"},
+    "wsgi": {"http", "errors"},
+    "worker": {"wsgi", "http", "net", "ipc", "observe", "settings"},
+    "zygote": {"worker", "wsgi.loader", "ipc", "settings", "observe"},
+    "master": {"settings", "net", "ipc", "observe"},
+}
+"""The table of `docs/architecture.md`; `errors` (imports nothing) and `cli` (imports everything) aside."""
+
+RULES = Rules(
+    package="prefork",
+    allowed={
+        **{room: frozenset(rooms) for room, rooms in TABLE.items()},
+        "cli": EVERYTHING,
+        "__main__": frozenset({"cli"}),
+        "__init__": frozenset({"wsgi"}),
+        "demo": frozenset(),
+    },
+    leaves=frozenset({"errors", "version", "identity"}),
+    forbidden={"http": frozenset({"socket", "os", "time", "logging", "select"})},
+    reserved=(
+        Reserved(
+            frozenset({"sys.exit", "raise SystemExit"}),
+            frozenset({"cli"}),
+            "everything else returns or raises, so that only the command line decides how a process ends",
+        ),
+        Reserved(
+            frozenset({"os._exit"}),
+            frozenset({"zygote"}),
+            "only a freshly forked child leaves without running the parent's exit handlers",
+        ),
+        Reserved(
+            frozenset(
+                {"os.fork", "os.forkpty", "os.posix_spawn", "os.posix_spawnp", "os.kill", "os.killpg"}
+                | {"os.wait", "os.wait3", "os.wait4", "os.waitpid", "os.waitid", "signal.pidfd_send_signal"}
+                | {"prctl", "import subprocess", "import multiprocessing"}
+            ),
+            frozenset({"master.processes", "zygote"}),
+            "processes are made, signalled and waited for in one place on each side",
+        ),
+    ),
+)
+
+
+def test_the_source_keeps_the_rules() -> None:
+    assert violations(ROOT, RULES) == []
+
+
+def test_the_table_of_the_documentation_is_the_table_enforced() -> None:
+    documented = {}
+    for line in ARCHITECTURE.read_text(encoding="utf-8").splitlines():
+        row = re.fullmatch(r"\| `(\w+)` \|[^|]*\|([^|]*)\|", line)
+        if row:
+            documented[row[1]] = {name.strip(" `") for name in row[2].split(",")}
+    assert documented.pop("errors") == {"nothing"}
+    assert documented.pop("cli") == {"everything"}
+    assert documented == TABLE
+
+
+def test_the_master_can_touch_neither_a_request_nor_the_application() -> None:
+    assert not RULES.allowed["master"] & {"worker", "wsgi", "wsgi.loader", "http", "zygote"}
+
+
+def test_every_room_has_a_row() -> None:
+    rooms = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    unknown = rooms - RULES.allowed.keys() - RULES.leaves
+    assert not unknown, (
+        f"{sorted(unknown)} have no row in the table: say who they are and whom they may import"
+    )
+
+
+# -- the checker itself --------------------------------------------------------------------------------------
+
+SMALL = Rules(
+    package="house",
+    allowed={"hall": frozenset({"kitchen", "attic.box"}), "kitchen": frozenset(), "attic": frozenset()},
+    leaves=frozenset({"errors"}),
+    forbidden={"kitchen": frozenset({"socket"})},
+    reserved=(
+        Reserved(frozenset({"os.fork", "prctl", "raise SystemExit"}), frozenset({"attic.box"}), "why"),
+    ),
+)
+
+
+def build(root: Path, files: dict[str, str]) -> Path:
+    empty = dict.fromkeys(
+        ["__init__.py", "errors.py", "attic/__init__.py", "attic/box.py", "attic/trunk.py"], ""
+    )
+    empty |= dict.fromkeys(["hall/__init__.py", "kitchen/__init__.py", "kitchen/sink.py"], "")
+    for name, text in (empty | files).items():
+        path = root / "house" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+    return root / "house"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import house.kitchen",
+        "from house.kitchen import sink",
+        "from house import kitchen",
+        "from ..kitchen.sink import tap",
+        "from house.attic.box import thing",
+        "from house.errors import Error",
+        "from . import other",
+        "import os, socket",
+    ],
+)
+def test_an_allowed_import_passes(tmp_path: Path, text: str) -> None:
+    assert violations(build(tmp_path, {"hall/door.py": text}), SMALL) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("import house.attic", 1),
+        ("\nimport house.attic.trunk", 2),
+        ("from house import attic", 1),
+        ("from house import something", 1),
+        ("from ..attic import trunk", 1),
+        ("from house.attic.trunk import thing", 1),
+        ("def f():\n    from house.attic.trunk import thing", 2),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import house.attic", 3),
+    ],
+)
+def test_a_forbidden_import_is_found_wherever_it_hides(tmp_path: Path, text: str, line: int) -> None:
+    (found,) = violations(build(tmp_path, {"hall/door.py": text}), SMALL)
+    assert found.startswith(f"house/hall/door.py:{line}: imports house")
+    assert "hall may import only ['attic.box', 'kitchen']" in found
+
+
+def test_a_package_init_imports_relative_to_itself(tmp_path: Path) -> None:
+    files = {"hall/__init__.py": "from .door import key\nfrom ..attic import trunk", "hall/door.py": ""}
+    (found,) = violations(build(tmp_path, files), SMALL)
+    assert found.startswith("house/hall/__init__.py:2: imports house.attic.trunk")
+
+
+def test_a_forbidden_library_is_found(tmp_path: Path) -> None:
+    (found,) = violations(build(tmp_path, {"kitchen/sink.py": "from socket import socket"}), SMALL)
+    assert found == "house/kitchen/sink.py:1: imports socket, but kitchen must not import it"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import os\nos.fork()",
+        "from os import fork",
+        "libc.prctl(36)",
+        "raise SystemExit(3)",
+        "raise SystemExit",
+    ],
+)
+def test_a_reserved_call_is_found_outside_its_place_only(tmp_path: Path, text: str) -> None:
+    assert violations(build(tmp_path / "a", {"attic/box.py": text}), SMALL) == []
+    (found,) = violations(build(tmp_path / "b", {"attic/trunk.py": text}), SMALL)
+    assert "allowed only in ['attic.box']: why" in found
+
+
+def test_a_room_without_a_row_may_import_only_leaves(tmp_path: Path) -> None:
+    rules = replace(SMALL, allowed={})
+    (found,) = violations(build(tmp_path, {"hall/door.py": "import house.errors\nimport house.attic"}), rules)
+    assert "hall may import only nothing but the leaves" in found
