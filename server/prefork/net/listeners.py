@@ -1,0 +1,133 @@
+"""The sockets the server listens on: bound once by the master, held until they are no longer asked for.
+
+Owns: which listeners exist, all-or-nothing binding, taking them over in a worker. Runs in: master (bind,
+close), worker (adopt). Must not know: TLS, accept loops, settings.
+
+O_NONBLOCK is set once, here: it lives in the open file description that all processes share, so a worker that
+changed it would change it for every process. Close-on-exec is set too (PEP 446); what a zygote shall have is
+passed by number.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ..errors import ListenError
+from .address import TcpAddress, UnixAddress
+from .tcp import bind_tcp, real_address
+from .unix import bind_unix, file_id, remove_socket_file
+
+
+@dataclass(frozen=True, slots=True)
+class ListenSpec:
+    """What to listen on. `mode`, `uid` and `gid` are for unix sockets with a path; None leaves the system's
+    default.
+    """
+
+    address: TcpAddress | UnixAddress
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+
+
+class Listener:
+    """A listening socket of this process, made for `spec`."""
+
+    __slots__ = ("_file_id", "_sock", "address", "spec")
+
+    def __init__(self, spec: ListenSpec, sock: socket.socket) -> None:
+        """Take over `sock`, which listens on the address of `spec`."""
+        self.spec = spec
+        self._sock = sock
+        self.address: TcpAddress | UnixAddress
+        """Where it really listens: host as a number, port 0 replaced. `spec.address` is the one asked for."""
+        if isinstance(spec.address, UnixAddress):
+            self.address = spec.address
+            self._file_id = None if spec.address.is_abstract else file_id(spec.address.path)
+        else:
+            self.address = real_address(sock)
+            self._file_id = None
+
+    def fileno(self) -> int:
+        """The descriptor, -1 once closed."""
+        return self._sock.fileno()
+
+    def is_reachable(self) -> bool:
+        """Its socket file, if it has one, is still there and still ours."""
+        return self._file_id is None or self._file_id == file_id(self._path())
+
+    def close(self) -> None:
+        """Close this process's copy; a socket file stays. May be called again."""
+        self._sock.close()
+
+    def unlink_and_close(self) -> None:
+        """The end of the address: remove the socket file, unless somebody has replaced it, and close."""
+        if self._file_id is not None:
+            remove_socket_file(self._path(), self._file_id)
+        self._sock.close()
+
+    def _path(self) -> str:
+        assert isinstance(self.address, UnixAddress)
+        return self.address.path
+
+
+def bind_all(specs: Sequence[ListenSpec], backlog: int, held: Iterable[Listener] = ()) -> list[Listener]:
+    """One listener for each of `specs`, in their order: those of `held` that fit, the rest freshly bound.
+
+    All or nothing: on ListenError everything bound here is undone, and `held` is as it was. `held` is only
+    read: the caller closes those that are not in the answer, when nobody needs them any more. A held unix
+    socket whose file was removed or replaced does not fit, for no client could reach it.
+    """
+    _refuse_duplicates(specs)
+    reusable = [listener for listener in held if listener.is_reachable()]
+    bound: list[Listener] = []
+    listeners: list[Listener] = []
+    try:
+        for spec in specs:
+            listener = _take(spec, reusable)
+            if listener is None:
+                listener = Listener(spec, _bind(spec, backlog))
+                bound.append(listener)
+            listeners.append(listener)
+    except BaseException:
+        for listener in bound:
+            listener.unlink_and_close()
+        raise
+    return listeners
+
+
+def adopt(fd: int) -> socket.socket:
+    """In a worker: the inherited listening socket `fd`, close-on-exec from now on.
+
+    Its blocking mode is left alone (see above): `accept` raises BlockingIOError when nobody waits.
+    """
+    sock = socket.socket(fileno=fd)
+    sock.set_inheritable(False)
+    return sock
+
+
+def _take(spec: ListenSpec, reusable: list[Listener]) -> Listener | None:
+    for listener in reusable:
+        if spec.address in (listener.spec.address, listener.address):
+            reusable.remove(listener)
+            return listener
+    return None
+
+
+def _refuse_duplicates(specs: Sequence[ListenSpec]) -> None:
+    seen: set[TcpAddress | UnixAddress] = set()
+    for spec in specs:
+        is_any_port = isinstance(spec.address, TcpAddress) and spec.address.port == 0
+        if spec.address in seen and not is_any_port:
+            raise ListenError(f"cannot listen on {spec.address}: it is listed twice")
+        seen.add(spec.address)
+
+
+def _bind(spec: ListenSpec, backlog: int) -> socket.socket:
+    if isinstance(spec.address, UnixAddress):
+        return bind_unix(spec.address, backlog, spec.mode, spec.uid, spec.gid)
+    if (spec.mode, spec.uid, spec.gid) != (None, None, None):
+        raise ListenError(f"cannot listen on {spec.address}: mode, user and group are for unix sockets only")
+    return bind_tcp(spec.address, backlog)
