@@ -78,9 +78,10 @@ def _explain(address: TcpAddress, sockaddr: Any, error: OSError) -> str:
     start = f"cannot listen on {address}: "
     if error.errno == errno.EADDRINUSE:
         holder = find_tcp_holder(sockaddr[0], sockaddr[1])
-        return (
-            f"{start}the address is in use{f' by {holder}' if holder else ''}; stop that or use another port"
-        )
+        if holder is not None and holder.is_us:
+            return f"{start}this server listens on an address that covers it; a restart can change that"
+        by = f" by {holder}" if holder else ""
+        return f"{start}the address is in use{by}; stop that or use another port"
     if error.errno in (errno.EACCES, errno.EPERM):
         limit = _first_free_port()
         if address.port < limit:

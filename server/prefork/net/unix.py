@@ -185,7 +185,7 @@ def _explain(address: UnixAddress, error: OSError) -> str:
     directory = str(Path(address.path).parent)
     if error.errno == errno.EADDRINUSE:
         holder = find_unix_holder(address.path)
-        return f"another server answers there{f': {holder}' if holder else ''}; stop it or use another path"
+        return f"a server answers there{f' : {holder}' if holder else ''}; stop it or use another path"
     if error.errno == errno.ENOENT:
         return f"the directory {directory} does not exist (systemd: RuntimeDirectory=)"
     if error.errno == errno.ENOTDIR:
