@@ -1,0 +1,1 @@
+"""Settings: the one table of options (`model`), loading them (`load`), comparing them (`diff`)."""

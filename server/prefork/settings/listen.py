@@ -1,0 +1,144 @@
+"""What to listen on: one entry of `server.listen`, and the kind of the whole list.
+
+Owns: the two spellings of an entry (a text, or a table with the options of a unix socket). Runs in: cli,
+master. Must not know: sockets.
+"""
+
+# No `from __future__ import annotations` here: the annotations are values, they hold the kinds of the options.
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from prefork.settings.addresses import Endpoint, parse_endpoint
+from prefork.settings.kinds.base import InvalidValueError, Kind, Mistake
+from prefork.settings.kinds.numbers import Mode
+from prefork.settings.kinds.text import Text
+from prefork.settings.nearest import did_you_mean
+from prefork.settings.options import options_of
+
+
+@dataclass(frozen=True)
+class AddressKind(Kind):
+    """The text of an address, with an absolute path if it has one."""
+
+    takes_text = True
+
+    def convert(self, value: object, directory: str) -> str:
+        return str(parse_endpoint(value, directory))
+
+    def plain(self, value: Any) -> Any:
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": "^unix:.|:[0-9]{1,5}$"}
+
+
+def account() -> Text:
+    """The kind of a user's or group's name. Whether there is such an account, the master finds out."""
+    return Text(
+        "must be the name or the number of an account, in quotes",
+        lambda text: text.isprintable() and not any(character in " :/" for character in text),
+        optional=True,
+    )
+
+
+class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One address to listen on. The options are those of a unix socket's file; None leaves the default."""
+
+    address: Annotated[str, AddressKind(), Meta(description="Where to listen.")]
+    mode: Annotated[int | None, Mode(), Meta(description="Permissions of the socket file.")] = None
+    user: Annotated[str | None, account(), Meta(description="Owner of the socket file.")] = None
+    group: Annotated[str | None, account(), Meta(description="Group of the socket file.")] = None
+
+
+LISTEN_OPTIONS = options_of(Listen)
+
+
+@dataclass(frozen=True)
+class ListenList(Kind):
+    """A list of addresses; one alone needs no list."""
+
+    def convert(self, value: object, directory: str) -> tuple[Listen, ...]:
+        items = value if isinstance(value, list) else [value]
+        if not items:
+            raise ValueError('must name at least one address, such as ["127.0.0.1:8000"]')
+        entries: list[Listen] = []
+        mistakes: list[Mistake] = []
+        for index, item in enumerate(items):
+            where = f"[{index}]" if isinstance(value, list) else ""
+            entry, found = _entry(item, directory, where)
+            mistakes += found
+            if entry is None:
+                continue
+            clash = next((other for other in entries if _collide(other, entry)), None)
+            if clash is None:
+                entries.append(entry)
+            else:
+                mistakes.append(Mistake(item, f'is already listened on as "{clash.address}"', where))
+        if mistakes:
+            raise InvalidValueError(mistakes)
+        return tuple(entries)
+
+    def plain(self, value: Any) -> Any:
+        return [_plain_entry(entry) for entry in value]
+
+    def schema(self) -> dict[str, Any]:
+        table = {
+            "type": "object",
+            "properties": {
+                key: {"description": option.description, **option.kind.schema()}
+                for key, option in LISTEN_OPTIONS.items()
+            },
+            "required": ["address"],
+            "additionalProperties": False,
+        }
+        entry = {"anyOf": [LISTEN_OPTIONS["address"].kind.schema(), table]}
+        return {"anyOf": [{"type": "array", "items": entry, "minItems": 1}, entry]}
+
+
+def _entry(item: object, directory: str, where: str) -> tuple[Listen | None, list[Mistake]]:
+    """The entry written as `item`, or what is wrong with it."""
+    table = item if isinstance(item, dict) else {"address": item}
+    values: dict[str, Any] = {}
+    mistakes: list[Mistake] = []
+    for key, value in table.items():
+        option = LISTEN_OPTIONS.get(key)
+        inside = f"{where}.{key}" if isinstance(item, dict) else where
+        if option is None:
+            rule = f"there is no such key{did_you_mean(key, LISTEN_OPTIONS)}"
+            mistakes.append(Mistake(value, rule, inside))
+            continue
+        try:
+            values[key] = option.kind.convert(value, directory)
+        except ValueError as error:
+            mistakes.append(Mistake(value, str(error), inside))
+    if "address" not in table:
+        rule = 'must have an address, such as {address = "unix:/run/shop.sock"}'
+        mistakes.append(Mistake(item, rule, where))
+    if mistakes:
+        return None, mistakes
+    entry = Listen(**values)
+    if not _endpoint(entry).has_file:
+        mistakes = [
+            Mistake(table[key], "is for the file of a unix: socket; this address has none", f"{where}.{key}")
+            for key in ("mode", "user", "group")
+            if getattr(entry, key) is not None
+        ]
+    return (None, mistakes) if mistakes else (entry, [])
+
+
+def _plain_entry(entry: Listen) -> Any:
+    table = {key: option.kind.plain(getattr(entry, key)) for key, option in LISTEN_OPTIONS.items()}
+    given = {key: value for key, value in table.items() if value != ""}
+    return given if len(given) > 1 else entry.address
+
+
+def _endpoint(entry: Listen) -> Endpoint:
+    return parse_endpoint(entry.address, "/")
+
+
+def _collide(one: Listen, other: Listen) -> bool:
+    return _endpoint(one).collides_with(_endpoint(other))

@@ -1,0 +1,308 @@
+"""The one table of settings: every option with its type, default, bounds and meaning.
+
+Owns: what can be set. Loading, `prefork config`, config/reference.toml and config/schema.json all follow from
+it. Runs in: every process (as values). Must not know: where values come from.
+
+Values are kept ready to use: durations as floats of seconds, sizes as ints of bytes, modes as ints, paths
+absolute. None is "not set". `Settings` survives `msgspec.json`, which is how the zygote gets it.
+"""
+
+# No `from __future__ import annotations` here: the annotations are values, they hold the kinds of the options.
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from prefork.settings.kinds.numbers import Duration, Mode, Size, Whole
+from prefork.settings.kinds.paths import LogPlace, OptionalPath, PathList
+from prefork.settings.kinds.python import application_reference, class_reference
+from prefork.settings.kinds.text import Environment, OneOf, Text
+from prefork.settings.listen import Listen, ListenList, account
+from prefork.settings.options import Option, options_of
+
+ACCESS_FORMATS = ("common", "combined", "json")
+LONGEST_NAME = 64
+
+
+class AppSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Table `[app]`."""
+
+    target: Annotated[
+        str,
+        application_reference(),
+        Meta(
+            description="The WSGI application: module, colon, and the name it has there. A call with literal "
+            "arguments makes it with a factory: \"shop.web:create_app('live')\".",
+            examples=["shop:app"],
+        ),
+    ]
+    path: Annotated[
+        tuple[str, ...],
+        PathList(),
+        Meta(description="Directories put in front of Python's module search path."),
+    ] = ()
+    chdir: Annotated[
+        str | None,
+        OptionalPath(),
+        Meta(
+            description="Directory the application runs in, also put on the module search path. "
+            "Empty: the directory the server was started in."
+        ),
+    ] = None
+    env: Annotated[
+        dict[str, str],
+        Environment(),
+        Meta(description="Environment variables for the application, over those of the server."),
+    ] = msgspec.field(default_factory=dict)
+    python: Annotated[
+        str | None,
+        OptionalPath(),
+        Meta(
+            description="Python that runs the application, such as the one of a release's virtual "
+            "environment (prefork must be installed there too). Empty: the one that runs the server."
+        ),
+    ] = None
+    preload: Annotated[
+        Literal["auto", "always", "never"],
+        OneOf(("auto", "always", "never")),
+        Meta(
+            description="Import the application once and fork the workers from there (less memory, quick to "
+            'start): "auto" does so if the import leaves no threads or sockets behind, "always" refuses to '
+            'start if it does, "never" lets each worker import it.'
+        ),
+    ] = "auto"
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Table `[server]`."""
+
+    name: Annotated[
+        str,
+        Text(
+            f"must be at most {LONGEST_NAME} printable characters",
+            lambda text: len(text) <= LONGEST_NAME and text.isprintable(),
+        ),
+        Meta(
+            description="Name of this server in process titles and log lines. "
+            "Empty: the name of the settings file, or of the application's module if there is no file."
+        ),
+    ] = ""
+    listen: Annotated[
+        tuple[Listen, ...],
+        ListenList(),
+        Meta(
+            description='Addresses to listen on: "host:port", "[IPv6 address]:port" or "unix:path"; with '
+            'permissions {address = "unix:/run/shop.sock", mode = "0660", user = "shop", group = "www-data"}.'
+        ),
+    ] = (Listen("127.0.0.1:8000"),)
+    backlog: Annotated[
+        int,
+        Whole(1, 65535),
+        Meta(
+            description="Connections of each address that may wait to be accepted; "
+            "the kernel takes no more than net.core.somaxconn."
+        ),
+    ] = 2048
+    user: Annotated[
+        str | None,
+        account(),
+        Meta(
+            description="User that the application runs as; only root can choose. "
+            "Empty: the one who started the server."
+        ),
+    ] = None
+    group: Annotated[
+        str | None,
+        account(),
+        Meta(description="Group that the application runs as. Empty: that of the user."),
+    ] = None
+    umask: Annotated[
+        int | None,
+        Mode(),
+        Meta(description="Permissions that files made by the application do not get. Empty: as inherited."),
+    ] = None
+    pid_file: Annotated[
+        str | None,
+        OptionalPath(),
+        Meta(
+            description="File for the master's process number; locked, so that a second server "
+            "refuses to start. Empty: none."
+        ),
+    ] = None
+    request_handler: Annotated[
+        str | None,
+        class_reference(),
+        Meta(
+            description="Your own subclass of prefork.WSGIRequestHandler, as module, colon, class. "
+            "Empty: the built-in one."
+        ),
+    ] = None
+    server_header: Annotated[
+        str,
+        Text(
+            "must be at most 200 printable ASCII characters",
+            lambda text: len(text) <= 200 and text.isascii() and (text == "" or text.isprintable()),
+        ),
+        Meta(
+            description="The Server field of responses that have none of their own. Empty: no such field.",
+        ),
+    ] = "prefork"
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Table `[workers]`."""
+
+    count: Annotated[
+        int | Literal["auto"],
+        Whole(1, 4096, word="auto"),
+        Meta(
+            description="Worker processes. "
+            '"auto": one for each CPU that the server may use (affinity, cgroup quota).'
+        ),
+    ] = "auto"
+    threads: Annotated[
+        int,
+        Whole(1, 4096),
+        Meta(description="Requests that one worker runs at the same time. 1 is the quickest for each."),
+    ] = 1
+    connections: Annotated[
+        int,
+        Whole(1, 1_000_000),
+        Meta(description="Connections that one worker holds open at most, idle ones included."),
+    ] = 4096
+    boot_timeout: Annotated[
+        float,
+        Duration(),
+        Meta(description="Time for the application's import, and for a worker to become ready."),
+    ] = 60.0
+    drain_timeout: Annotated[
+        float,
+        Duration(at_least=0.0),
+        Meta(description="Time a worker gets to finish its work when it is replaced or the server stops."),
+    ] = 30.0
+
+
+class RequestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Table `[requests]`."""
+
+    header_timeout: Annotated[
+        float,
+        Duration(),
+        Meta(description="Time for a request's head to arrive, from its first byte (408 after that)."),
+    ] = 10.0
+    body_timeout: Annotated[
+        float,
+        Duration(),
+        Meta(description="Time without any byte of a request's body arriving (408 after that)."),
+    ] = 30.0
+    write_timeout: Annotated[
+        float,
+        Duration(),
+        Meta(description="Time without the client taking any byte of the response (closed after that)."),
+    ] = 30.0
+    keepalive_timeout: Annotated[
+        float,
+        Duration(),
+        Meta(description="Time that a connection may wait for its next request."),
+    ] = 5.0
+    max_request_line: Annotated[
+        int,
+        Size(at_least=256, at_most=1 << 20),
+        Meta(description="Longest request line: method, target and version (414 above that)."),
+    ] = 8 << 10
+    max_header_bytes: Annotated[
+        int,
+        Size(at_least=256, at_most=16 << 20),
+        Meta(description="All header fields of a request together (431 above that)."),
+    ] = 32 << 10
+    max_headers: Annotated[
+        int,
+        Whole(1, 10_000),
+        Meta(description="Number of header fields of a request (431 above that)."),
+    ] = 100
+    max_body: Annotated[
+        int,
+        Size(),
+        Meta(description="Largest request body (413 above that). 0: no limit."),
+    ] = 100 << 20
+    body_memory: Annotated[
+        int,
+        Size(at_most=1 << 30),
+        Meta(description="How much of a request body is kept in memory; longer ones go to a temporary file."),
+    ] = 256 << 10
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Table `[log]`."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        OneOf(("debug", "info", "warning", "error")),
+        Meta(description="The least important lines that are logged."),
+    ] = "info"
+    output: Annotated[
+        str,
+        LogPlace(("stderr",)),
+        Meta(description="Where the server's log goes. Files are opened anew at SIGUSR1."),
+    ] = "stderr"
+    access: Annotated[
+        str,
+        LogPlace(("off", "stdout", "stderr")),
+        Meta(description="Where a line for each request goes."),
+    ] = "off"
+    access_format: Annotated[
+        str,
+        Text(
+            f"must be {', '.join(ACCESS_FORMATS)} or a format with % fields, such as '%(h)s \"%(r)s\" %(s)s'",
+            lambda text: text in ACCESS_FORMATS or ("%" in text and text.isprintable()),
+        ),
+        Meta(description='Form of those lines: "common", "combined", "json", or your own with % fields.'),
+    ] = "combined"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set, one attribute a table."""
+
+    app: Annotated[AppSettings, Meta(description="The application.")]
+    server: Annotated[ServerSettings, Meta(description="The server as a whole.")] = ServerSettings()
+    workers: Annotated[WorkerSettings, Meta(description="The processes that answer requests.")] = (
+        WorkerSettings()
+    )
+    requests: Annotated[
+        RequestSettings,
+        Meta(description="Limits for each request and each connection; whoever breaks one is sent away."),
+    ] = RequestSettings()
+    log: Annotated[LogSettings, Meta(description="What is written down, and where.")] = LogSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table of the settings file."""
+
+    name: str
+    description: str
+    struct: type[msgspec.Struct]
+    options: Mapping[str, Option]
+
+
+def _tables() -> dict[str, Table]:
+    hints = get_type_hints(Settings, include_extras=True)
+    tables: dict[str, Table] = {}
+    for name, hint in hints.items():
+        struct: type[msgspec.Struct] = hint.__origin__
+        meta: Meta = hint.__metadata__[0]
+        tables[name] = Table(name, meta.description or "", struct, options_of(struct))
+    return tables
+
+
+TABLES: Mapping[str, Table] = _tables()
+"""The tables by name, in the order of the reference."""
+
+
+def option(dotted: str) -> Option | None:
+    """The option called "table.key"; None if there is none."""
+    table, _, key = dotted.partition(".")
+    return TABLES[table].options.get(key) if table in TABLES else None

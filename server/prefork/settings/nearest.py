@@ -1,0 +1,23 @@
+"""The nearest thing that would have been right.
+
+Owns: the end of a message that suggests a spelling. Runs in: cli, master. Must not know: which options exist.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str | None:
+    """The candidate that `word` is probably a misspelling of; None if none is near."""
+    by_lower = {candidate.lower(): candidate for candidate in candidates}
+    # Cut, because the comparison takes quadratic time.
+    found = difflib.get_close_matches(word.lower()[:100].replace("-", "_"), by_lower, n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+def did_you_mean(word: str, candidates: Iterable[str], form: str = '"{}"') -> str:
+    """'; did you mean "count"?', or nothing."""
+    found = nearest(word, candidates)
+    return f"; did you mean {form.format(found)}?" if found else ""
