@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from support import measured as measurements
 from support import processes
 from support.gate import Gate
-from support.server import Server
-
-ServerFactory = Callable[..., Server]
+from support.measured import Measured
+from support.server import Server, ServerFactory
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -60,6 +60,17 @@ def serve(server_factory: ServerFactory) -> ServerFactory:
         return server_factory(tables, **options).wait_ready()
 
     return start
+
+
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> Measured:
+    """Print a sentence with a number at the end of the run: `measured(f"worst: {ms} ms")`."""
+    return lambda text: record_property(measurements.PROPERTY, text)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Called by pytest at the end of the run."""
+    measurements.report(terminalreporter)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 
 SLOWNESS = float(os.environ.get("PREFORK_TEST_SLOWNESS", "1"))
 """Factor on every waiting time: 10 on a machine ten times slower than usual."""
@@ -25,3 +26,11 @@ class Deadline:
     @property
     def passed(self) -> bool:
         return self.remaining() <= 0.0
+
+
+def eventually(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
+    """Wait for what nobody announces (a file's content, a descriptor's end): look again and again."""
+    deadline = Deadline(deadline_s)
+    while not condition():
+        assert not deadline.passed, f"no sign of {what} in time"
+        time.sleep(0.01)

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM, Signals
 from typing import Any
@@ -52,7 +52,6 @@ class Server:
         argv: Sequence[str] | None = None,
         executable: Sequence[str] = (sys.executable, "-m", "prefork"),
         environment: Mapping[str, str] | None = None,
-        preexec: Any = None,
     ) -> None:
         self.directory = directory
         self.config = directory / "prefork.toml"
@@ -72,7 +71,6 @@ class Server:
                 stdout=self.out.write_fd,
                 stderr=self.log.write_fd,
                 start_new_session=True,
-                preexec_fn=preexec,
             )
         finally:
             self.log.close_writer()
@@ -238,6 +236,10 @@ class Server:
         if pid_file:
             paths.append(self.directory / pid_file)
         return [path for path in paths if path.exists()]
+
+
+ServerFactory = Callable[..., Server]
+"""What the fixtures `serve` and `server_factory` are; see `conftest.py`."""
 
 
 def own_tracebacks(lines: Sequence[str]) -> list[str]:

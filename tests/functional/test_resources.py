@@ -1,0 +1,64 @@
+"""What a server costs when nothing happens, and what it does when the system has no more to give."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from support import processes
+from support.deadline import eventually
+from support.server import Server, ServerFactory
+
+IDLE_S = 3.0
+
+
+def cost(server: Server) -> dict[int, tuple[int, int]]:
+    """Process number -> CPU ticks used and number of wake-ups, of every process of the server."""
+    found = processes.of_session(server.pid)
+    return {process.pid: (process.ticks, processes.voluntary_switches(process.pid)) for process in found}
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_an_idle_server_uses_no_cpu(serve: ServerFactory, threads: int) -> None:
+    requests = {"keepalive_timeout": 600, "header_timeout": 600}
+    server = serve("probe:app", workers=2, threads=threads, settings={"requests": requests})
+    with ExitStack() as stack:
+        for _ in range(50):
+            connection = stack.enter_context(server.connect())
+            assert connection.get("/").status == 200
+        last: dict[int, tuple[int, int]] = {}
+
+        def settled() -> bool:
+            nonlocal last
+            time.sleep(0.2)
+            before, last = last, cost(server)
+            return before == last
+
+        eventually(settled, "a moment of quiet after the requests")
+        before = cost(server)
+        time.sleep(IDLE_S)  # the length of the measurement
+        after = cost(server)
+        assert len(before) == 4, "master, zygote and two workers"
+        assert after == before
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_out_of_descriptors_it_closes_idle_connections_and_serves_on(
+    serve: ServerFactory, threads: int
+) -> None:
+    limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", sys.executable, "-m", "prefork"]
+    requests = {"keepalive_timeout": 600, "header_timeout": 600}
+    server = serve("probe:app", threads=threads, settings={"requests": requests}, executable=limited)
+    workers = server.workers()
+    with ExitStack() as stack:
+        for _ in range(150):
+            connection = stack.enter_context(server.connect())
+            assert connection.get("/").body == b"Hello, World!"
+        silent = [stack.enter_context(server.connect()) for _ in range(100)]
+    del silent
+    for _ in range(10):
+        assert server.get("/").status == 200
+    assert server.workers() == workers
