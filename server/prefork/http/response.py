@@ -35,17 +35,17 @@ _SPECIAL = {
     "upgrade": _DROPPED,
 }
 
-_COMMON = (
-    "Accept-Ranges Access-Control-Allow-Origin Allow Cache-Control Content-Disposition Content-Encoding "
-    "Content-Language Content-Location Content-Range Content-Security-Policy Content-Type "
-    "Cross-Origin-Opener-Policy ETag Expires Last-Modified Link Location Permissions-Policy Pragma "
-    "Referrer-Policy Retry-After Set-Cookie Strict-Transport-Security Vary WWW-Authenticate "
-    "X-Content-Type-Options X-Frame-Options X-Request-ID X-XSS-Protection"
-).split()
+_COMMON = """
+    Accept-Ranges Access-Control-Allow-Origin Allow Cache-Control Content-Disposition Content-Encoding
+    Content-Language Content-Location Content-Range Content-Security-Policy Content-Type
+    Cross-Origin-Opener-Policy ETag Expires Last-Modified Link Location Permissions-Policy Pragma
+    Referrer-Policy Retry-After Set-Cookie Strict-Transport-Security Vary WWW-Authenticate
+    X-Content-Type-Options X-Frame-Options X-Request-ID X-XSS-Protection
+""".split()
 
 # Field names as applications spell them -> kind. Bounded: only what is written here; every other name is checked
 # character by character.
-_KINDS: dict[str, int] = {name: _PLAIN for name in _COMMON} | {name.lower(): _PLAIN for name in _COMMON} | _SPECIAL
+_KINDS: dict[str, int] = dict.fromkeys(_COMMON + [n.lower() for n in _COMMON], _PLAIN) | _SPECIAL
 _KINDS |= {"-".join(part.capitalize() for part in name.split("-")): kind for name, kind in _SPECIAL.items()}
 
 _STATUS = {f"{s.value} {s.phrase}": s.value for s in HTTPStatus} | {"200 OK": 200}
@@ -103,7 +103,9 @@ def build_head(status: str, headers: Sequence[tuple[str, str]]) -> ResponseHead:
             name, value = field
             kind = kinds.get(name, -1)
         except (TypeError, ValueError):
-            raise InvalidResponseError(f"each header must be a (name, value) tuple of str: {field!r}") from None
+            raise InvalidResponseError(
+                f"each header must be a (name, value) tuple of str: {field!r}"
+            ) from None
         if kind:  # anything but a well-known plain field
             if kind < 0:
                 kind = _kind_of_unknown(name)
@@ -111,7 +113,9 @@ def build_head(status: str, headers: Sequence[tuple[str, str]]) -> ResponseHead:
                 continue
         lines.append(f"{name}: {value}\r\n")
         if type(value) is not str:
-            raise InvalidResponseError(f"header {name!r} must be a str, not {type(value).__name__}: {value!r}")
+            raise InvalidResponseError(
+                f"header {name!r} must be a str, not {type(value).__name__}: {value!r}"
+            )
     head.block = _encode(lines, headers)
     return head
 
@@ -187,20 +191,25 @@ def early_hints(headers: Sequence[tuple[str, str]]) -> bytes:
     return b"HTTP/1.1 103 Early Hints\r\n" + head.block.partition(b"\r\n")[2] + b"\r\n"
 
 
-def short_answer(status: int, *, date_and_server: bytes, head_only: bool = False, extra: bytes = b"") -> bytes:
+def short_answer(
+    status: int, *, date_and_server: bytes, head_only: bool = False, extra: bytes = b""
+) -> bytes:
     """The answer prefork gives itself: the status in words, `Connection: close`.
 
     It never repeats bytes of the request: an error page that echoes input is a hole of its own.
     """
     reason = _reason(status)
     body = f"{status} {reason}\n".encode("ascii")
-    return b"HTTP/1.1 %d %b\r\n%bContent-Type: text/plain\r\nContent-Length: %d\r\n%bConnection: close\r\n\r\n%b" % (
-        status,
-        reason.encode("ascii"),
-        date_and_server,
-        len(body),
-        extra,
-        b"" if head_only else body,
+    return (
+        b"HTTP/1.1 %d %b\r\n%bContent-Type: text/plain\r\nContent-Length: %d\r\n%bConnection: close\r\n\r\n%b"
+        % (
+            status,
+            reason.encode("ascii"),
+            date_and_server,
+            len(body),
+            extra,
+            b"" if head_only else body,
+        )
     )
 
 

@@ -6,7 +6,6 @@ the worker at accept. Must not know: sockets.
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 from prefork.wsgi.context import ServerContext
@@ -27,7 +26,6 @@ def server_environ(context: ServerContext, host: str, port: str, scheme: str = "
         "wsgi.run_once": False,
         "wsgi.input_terminated": True,
         "wsgi.file_wrapper": FileWrapper,
-        "wsgi.input": io.BytesIO(),
         "SERVER_SOFTWARE": context.server_software,
         "SERVER_NAME": host,
         "SERVER_PORT": port,

@@ -14,11 +14,11 @@ from typing import IO, Any, NamedTuple
 
 
 class FileSpan(NamedTuple):
-    """`count` bytes from `offset` of the open file `fd`, for sendfile(2)."""
+    """`length` bytes from `offset` of the open file `fd`, for sendfile(2)."""
 
     fd: int
     offset: int
-    count: int
+    length: int
 
 
 class FileWrapper:

@@ -16,7 +16,8 @@ from typing import Any
 from prefork.http.receiver import Request
 from prefork.version import __version__
 from prefork.wsgi.context import ServerContext
-from prefork.wsgi.response import Output, Response
+from prefork.wsgi.input import SpooledBody
+from prefork.wsgi.response import ClientGoneError, Output, Response
 
 _PACKAGE = __package__.split(".")[0]
 
@@ -26,7 +27,9 @@ class WSGIRequestHandler:
 
     server_version = f"prefork/{__version__}"
 
-    def __init__(self, server: ServerContext, client_address: object, write_out: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, server: ServerContext, client_address: object, write_out: Callable[[bytes], None]
+    ) -> None:
         self.server = server
         self.client_address = client_address
         """What accept(2) gave: (host, port) for TCP, a string for unix sockets."""
@@ -60,8 +63,9 @@ class WSGIRequestHandler:
         self.server.log.error(event, request=self.request_line(), client=self.address_string(), **fields)
 
     def address_string(self) -> str:
-        """The client's address, without port."""
-        return str(self.environ.get("REMOTE_ADDR", ""))
+        """The client's address, without port; empty for unix sockets."""
+        address = self.client_address
+        return str(self.environ.get("REMOTE_ADDR") or (address[0] if isinstance(address, tuple) else ""))
 
     def port_integer(self) -> int:
         """The client's port, 0 for unix sockets."""
@@ -79,11 +83,16 @@ class WSGIRequestHandler:
         self.request = request
         head = request.head
         response = Response(
-            self.server.stamp, self._write_out, head.minor, head.method == "HEAD", keep_alive and head.keep_alive
+            self.server.stamp,
+            self._write_out,
+            head.minor,
+            head.method == "HEAD",
+            keep_alive and head.keep_alive,
         )
         self._response = response
         self.environ = environ = request.environ
-        environ["wsgi.input"] = io.BytesIO() if request.body is None else request.body
+        body = request.body
+        environ["wsgi.input"] = body.as_input() if isinstance(body, SpooledBody) else io.BytesIO()
         environ["wsgi.early_hints"] = response.early_hints
         try:
             self.run_wsgi(response)
@@ -116,7 +125,8 @@ class WSGIRequestHandler:
         self._response = None
 
     def _application_raised(self, response: Response, error: BaseException) -> None:
-        self._report(error, "request_failed")
+        if not isinstance(error, ClientGoneError):
+            self._report(error, "request_failed")
         response.fail()
 
     def _report(self, error: BaseException, event: str) -> None:

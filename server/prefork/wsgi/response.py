@@ -38,6 +38,10 @@ class ApplicationError(Exception):
     """The application broke the WSGI contract; the text says how."""
 
 
+class ClientGoneError(ConnectionError):
+    """Raised out of write() when nobody reads any more, so that the application stops; it is nobody's mistake."""
+
+
 class Response:
     """The response to one request. All methods: only the thread that has the request."""
 
@@ -136,10 +140,12 @@ class Response:
             except StopIteration:
                 return self._finish()
             if type(data) is FileSpan:
-                self.body_bytes += data.count
+                self.body_bytes += data.length
                 return data
             if type(data) is not bytes:
-                raise ApplicationError(f"the body must be an iterable of bytes, it gave {type(data).__name__}")
+                raise ApplicationError(
+                    f"the body must be an iterable of bytes, it gave {type(data).__name__}"
+                )
             if data:
                 if self.head_sent:
                     framed = self._frame(data)
@@ -210,9 +216,9 @@ class Response:
         return None
 
     def _first_of_file(self, span: FileSpan) -> Output:
-        head = self._render_head(span.count)
+        head = self._render_head(span.length)
         assert self._remaining is not None
-        count = min(span.count, self._remaining)
+        count = min(span.length, self._remaining)
         self._remaining -= count
         self._iterator = iter((FileSpan(span.fd, span.offset, count),) if count else ())
         return head
@@ -294,9 +300,11 @@ class Response:
     def _check_length(self) -> None:
         if self._remaining and not self._bodyless():
             # The client waits for bytes that will never come, and would take the next response for them.
-            self.problem = f"the body is {self._remaining} bytes shorter than its Content-Length: connection closed"
+            self.problem = (
+                f"the body is {self._remaining} bytes shorter than its Content-Length: connection closed"
+            )
             self.keep_alive = False
 
 
 def _joined(pieces: bytes | tuple[bytes, ...]) -> bytes:
-    return pieces if type(pieces) is bytes else b"".join(pieces)
+    return pieces if isinstance(pieces, bytes) else b"".join(pieces)

@@ -1,0 +1,166 @@
+"""Taking new connections from the shared listeners, only when a request could start now.
+
+Owns: whether this worker listens, the pause when every thread is busy, when the process is out of descriptors or has as many
+connections as it may, and the emptying of the backlog when the server stops. Runs in the worker, loop thread. Must not know: HTTP.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from prefork.worker.connections import Connections
+from prefork.worker.executors import Executor
+from prefork.worker.loop import LISTEN, EventLoop
+from prefork.worker.timers import NEVER
+from prefork.wsgi.context import EventLog
+from prefork.wsgi.environ import connection_environ
+
+EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+"""accept(2): the process or the system has no room for one more."""
+
+PAUSE_S = 1.0
+"""How long a worker without descriptors leaves new connections to the others."""
+
+EVICT = 8
+"""Idle keep-alive connections closed at once to make room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One listener as a worker sees it."""
+
+    sock: socket.socket
+    address: str
+    environ: dict[str, Any]
+
+
+class Acceptor:
+    """Accepts while the worker has room."""
+
+    def __init__(
+        self,
+        loop: EventLoop,
+        doors: Iterable[Door],
+        connections: Connections,
+        executor: Executor,
+        tell_when_free: Callable[[], None],
+        log: EventLog,
+    ) -> None:
+        self._loop = loop
+        self._doors = {door.sock.fileno(): door for door in doors}
+        self._connections = connections
+        self._executor = executor
+        self._tell_when_free = tell_when_free
+        self._log = log
+        self._listening = False
+        self._leaving = False
+        self.deadline = NEVER
+        self.bucket = 0
+        connections.on_room = self.resume
+
+    # Listening or not -------------------------------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """Listens (again) if there is room; harmless otherwise."""
+        if self._listening or self._leaving or len(self._connections) >= self._connections.maximum:
+            return
+        if self._executor.saturated:
+            self._tell_when_free()
+            return
+        self._listening = True
+        self.deadline = NEVER
+        for fd, door in self._doors.items():
+            self._loop.add(fd, LISTEN, self._callback(door))
+
+    def pause(self) -> None:
+        """Leaves new connections to the other workers."""
+        if self._listening:
+            self._listening = False
+            for fd in self._doors:
+                self._loop.remove(fd)
+
+    def leave(self) -> None:
+        """This worker accepts no more."""
+        self.pause()
+        self._leaving = True
+        self._loop.forget(self)
+
+    def yield_when_saturated(self) -> None:
+        """Leaves the listeners as soon as no request could start here: a wake-up spent on this worker would be lost, and
+        another one that has a free thread would sleep on."""
+        if self._listening and self._executor.saturated:
+            self.pause()
+            self._tell_when_free()
+
+    def _callback(self, door: Door) -> Callable[[int], None]:
+        def ready(_events: int) -> None:
+            # After the connections that are ready in the same turn: they came first.
+            self._loop.defer(lambda: self._accept(door))
+
+        return ready
+
+    # Accepting --------------------------------------------------------------------------------------------------
+
+    def _accept(self, door: Door) -> None:
+        self.yield_when_saturated()
+        if not self._listening:
+            return
+        if len(self._connections) >= self._connections.maximum:
+            self._make_room()
+        else:
+            self._accept_one(door)
+
+    def _accept_one(self, door: Door) -> bool:
+        try:
+            sock, peer = door.sock.accept()
+        except BlockingIOError:
+            return False  # another worker was faster
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                self._out_of_descriptors(error)
+                return False
+            return True  # the client gave up meanwhile: accept(2) reports pending network errors of the new socket
+        sock.setblocking(False)
+        self._connections.open(sock, peer, connection_environ(door.environ, peer))
+        return True
+
+    def _make_room(self) -> None:
+        """Idle keep-alive connections yield to new ones; without any, the rest waits in the backlog."""
+        if not self._connections.close_idle(EVICT):
+            self.pause()
+
+    def _out_of_descriptors(self, error: OSError) -> None:
+        self.pause()
+        closed = self._connections.close_idle(EVICT)
+        self._log.warning(
+            "accept_paused",
+            error=error.strerror or str(error),
+            closed_idle=closed,
+            connections=len(self._connections),
+        )
+        self.pause()  # closing idle ones may have resumed at once
+        self.deadline = self._loop.now + PAUSE_S
+        self._loop.watch(self)
+
+    def expire(self) -> None:
+        """The pause is over."""
+        self.deadline = NEVER
+        self.resume()
+
+    # The end ----------------------------------------------------------------------------------------------------
+
+    def take_backlog(self, fds: Iterable[int]) -> int:
+        """Accepts what waits in the backlog of these listeners; gives how many."""
+        taken = 0
+        for fd in fds:
+            door = self._doors.get(fd)
+            if door is not None:
+                before = len(self._connections)
+                while self._accept_one(door):
+                    pass
+                taken += max(len(self._connections) - before, 0)
+        return taken

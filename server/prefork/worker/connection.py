@@ -1,0 +1,417 @@
+"""One client connection: bytes in, requests to the executor, bytes out.
+
+Owns: the socket, its phase and deadline, what is still to be sent. A connection has one owner at a time: the loop thread, or,
+while `busy`, the thread that runs its request. Methods say who may call them. Runs in the worker. Must not know: how requests are
+parsed (`http`), what the application is (`wsgi`), who else is connected.
+
+    FRESH --bytes--> HEAD --> BODY --> APPLICATION --> IDLE --bytes--> HEAD ...
+                       |        |           |  `--> FLUSH (slow reader) --> APPLICATION
+                       `--------`-----------`--> LINGER --> closed
+"""
+
+from __future__ import annotations
+
+import socket
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from prefork.http.errors import ProtocolError
+from prefork.http.receiver import Expects, Request, RequestReceiver
+from prefork.http.response import CONTINUE, short_answer
+from prefork.worker.executors import Step
+from prefork.worker.loop import READ, WRITE
+from prefork.worker.outbox import Outbox
+from prefork.worker.timers import NEVER
+from prefork.wsgi.filewrapper import FileSpan
+from prefork.wsgi.response import ClientGoneError, Response
+
+if TYPE_CHECKING:
+    from prefork.worker.connections import Connections
+
+RECV_BYTES = 64 * 1024
+"""Read at once; the default receive buffer of Linux starts at 128 KiB and half of it is payload (tcp(7), tcp_rmem)."""
+
+LINGER_S = 2.0
+"""How long a closed connection still takes bytes, so that the client can read the answer before a reset (RFC 9112 section 9.6)."""
+
+LINGER_BYTES = 1024 * 1024
+"""And how many bytes at most."""
+
+
+class Phase(IntEnum):
+    """Where a connection stands. The order matters: up to BODY it reads requests."""
+
+    FRESH = 0
+    IDLE = 1
+    HEAD = 2
+    BODY = 3
+    APPLICATION = 4
+    FLUSH = 5
+    LINGER = 6
+    CLOSED = 7
+
+
+class Connection:
+    """One accepted socket until it is closed."""
+
+    __slots__ = (
+        "_client_closes",
+        "_events",
+        "_fd",
+        "_handler",
+        "_home",
+        "_lingered",
+        "_next_request",
+        "_outbox",
+        "_receiver",
+        "_recv",
+        "_response",
+        "_sock",
+        "bucket",
+        "busy",
+        "deadline",
+        "parked",
+        "phase",
+    )
+
+    def __init__(self, home: Connections, sock: socket.socket, peer: object, environ: dict[str, Any]) -> None:
+        self._home = home
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._recv = sock.recv
+        self._receiver = RequestReceiver(home.limits, environ, home.new_body)
+        self._handler = home.handler_class(home.context, peer, self.write_through)
+        self._outbox = Outbox()
+        self._response: Response | None = None
+        self._next_request: Request | None = None
+        self._events = 0  # what epoll watches the socket for
+        self._client_closes = False
+        self._lingered = 0
+        self.phase = Phase.FRESH
+        self.busy = False
+        """A pool thread has the connection."""
+        self.parked = False
+        """Taken out of epoll because the client sent more while `busy`."""
+        self.deadline = home.loop.now + home.times.header_s
+        self.bucket = 0
+
+    # Reading: loop thread ---------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Reads at once: with luck the request came with the handshake, and epoll never hears of this connection."""
+        self.read()
+        if self.phase is Phase.FRESH:
+            self._wait_for(READ)
+
+    def on_event(self, _events: int) -> None:
+        """epoll has something. Errors and hang-ups show when the socket is used."""
+        if self.busy:
+            self._park()
+        elif self.phase <= Phase.BODY:
+            self.read()
+        elif self.phase is Phase.FLUSH:
+            self._flush()
+        elif self.phase is Phase.LINGER:
+            self._discard()
+
+    def read(self) -> None:
+        """Takes what is there and starts the request if it is complete."""
+        try:
+            data = self._recv(RECV_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        try:
+            if data:
+                request = self._receiver.feed(data)
+            else:
+                self._receiver.eof()
+                self.close()
+                return
+        except ProtocolError as error:
+            self._refuse(error.status, error.detail)
+        except OSError as error:
+            self._refuse(503, f"request body cannot be stored: {error}")
+        else:
+            if request is None:
+                self._await_rest()
+            else:
+                self._start(request)
+
+    def _await_rest(self) -> None:
+        receiver = self._receiver
+        times = self._home.times
+        if receiver.expects is Expects.BODY:
+            if receiver.wants_continue:
+                receiver.wants_continue = False
+                self._send_now(CONTINUE)
+            self.phase = Phase.BODY
+            self.deadline = self._home.loop.now + times.body_s
+        elif self.phase is not Phase.HEAD:
+            # The limit runs from the first byte and is not moved by the next ones (a byte a second is no progress); on
+            # a fresh connection it runs from accept.
+            if self.phase is not Phase.FRESH:
+                self.deadline = self._home.loop.now + times.header_s
+            self.phase = Phase.HEAD
+        self._wait_for(READ)
+
+    def _start(self, request: Request) -> None:
+        self._home.requests += 1
+        self._client_closes = not request.head.keep_alive
+        self._next_request = request
+        self._hand_over(Step.RESPOND)
+
+    def _hand_over(self, step: Step) -> None:
+        self.phase = Phase.APPLICATION
+        self.deadline = NEVER
+        self.busy = True
+        self._home.executor.run(self, step)
+
+    def _park(self) -> None:
+        # Level-triggered epoll would report the bytes again and again; and a hang-up cannot be masked (epoll_ctl(2)).
+        if not self.parked:
+            self.parked = True
+            self._forget_events()
+            if not self.busy:  # it came to rest in between
+                self.unpark()
+
+    def unpark(self) -> None:
+        """Watches the socket again after the request that ran while the client went on sending."""
+        if self.parked and self.phase is not Phase.CLOSED:
+            self.parked = False
+            if not self.busy:
+                self._wait_for(READ)
+
+    # Answering: the thread that has the request -------------------------------------------------------------------
+
+    def perform(self, step: Step) -> bool:
+        """Runs the application as far as the socket takes its output. True: at rest again, the loop need not be told."""
+        handler = self._handler
+        dropped: OSError | None = None
+        response = self._response
+        if step is Step.RESPOND:
+            request, self._next_request = self._next_request, None
+            assert request is not None
+            self._response = response = handler.respond(request, self._home.keep_alive)
+        assert response is not None
+        try:
+            if step is Step.ABANDON:
+                dropped = ConnectionAbortedError("the client did not read its response in time")
+            elif not self._pump(response):
+                return False
+        except OSError as error:
+            dropped = error
+        handler.end(response, dropped)
+        if dropped is not None:
+            response.keep_alive = False
+            self._outbox.clear()
+        return response.keep_alive and self._rest_without_loop()
+
+    def _pump(self, response: Response) -> bool:
+        """Sends until the body ends (True) or the socket is full (False). Raises OSError when the client is gone."""
+        outbox = self._outbox
+        if outbox and not outbox.send(self._sock):
+            return False
+        pull = self._handler.pull
+        while (output := pull(response)) is not None:
+            if type(output) is bytes:
+                try:
+                    sent = self._sock.send(output)
+                except BlockingIOError:
+                    sent = 0
+                if sent < len(output):
+                    outbox.add(memoryview(output)[sent:])
+                    return False
+            elif not self._send_slow(output):
+                return False
+        return not outbox or outbox.send(self._sock)
+
+    def _send_slow(self, output: tuple[bytes, ...] | FileSpan | bytes) -> bool:
+        outbox = self._outbox
+        if isinstance(output, FileSpan):
+            outbox.add_file(output)
+            return outbox.send(self._sock)
+        try:
+            sent = self._sock.sendmsg(output)  # type: ignore[arg-type]
+        except BlockingIOError:
+            sent = 0
+        complete = True
+        for piece in output:
+            assert isinstance(piece, bytes)
+            if sent >= len(piece):
+                sent -= len(piece)
+            else:
+                outbox.add(memoryview(piece)[sent:])
+                sent = 0
+                complete = False
+        return complete
+
+    def write_through(self, data: bytes) -> None:
+        """PEP 3333 write() and interim responses: send what the socket takes, keep the rest. Raises ClientGoneError."""
+        outbox = self._outbox
+        try:
+            sent = 0
+            if not outbox:
+                try:
+                    sent = self._sock.send(data)
+                except BlockingIOError:
+                    sent = 0
+            if sent < len(data):
+                outbox.add(memoryview(data)[sent:])
+        except OSError as error:
+            raise ClientGoneError(*error.args) from None
+
+    def _rest_without_loop(self) -> bool:
+        """The response is out and the connection stays. Any thread: the order of the last three lines is the protocol."""
+        if self._receiver.pending or self._events != READ:
+            return False
+        home = self._home
+        self._response = None
+        self.phase = Phase.IDLE
+        self.deadline = home.clock() + home.times.keepalive_s
+        self.busy = False
+        if self.parked:
+            home.loop.post(self.unpark)
+        return True
+
+    # After the application: loop thread ---------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """The application's step is over and something is left to do: flush, next request, or goodbye."""
+        self.busy = self.parked = False
+        response = self._response
+        assert response is not None
+        if self._outbox:
+            self.phase = Phase.FLUSH
+            self.deadline = self._home.clock() + self._home.times.write_s
+            self._wait_for(WRITE)
+            return
+        self._response = None
+        if not response.keep_alive:
+            self._say_goodbye()
+            return
+        try:
+            request = self._receiver.next()
+        except ProtocolError as error:
+            self._refuse(error.status, error.detail)
+            return
+        if request is None:
+            self.phase = Phase.IDLE
+            self.deadline = self._home.clock() + self._home.times.keepalive_s
+            if self._receiver.expects is Expects.IDLE:
+                self._wait_for(READ)
+            else:
+                self._await_rest()
+        else:
+            # Not at once: a client that pipelines without end must not keep the others waiting.
+            self._next_request = request
+            self.phase = Phase.APPLICATION
+            self._home.loop.defer(self._start_deferred)
+
+    def _start_deferred(self) -> None:
+        request = self._next_request
+        if request is not None and self.phase is Phase.APPLICATION:
+            self._start(request)
+
+    def _flush(self) -> None:
+        try:
+            done = self._outbox.send(self._sock)
+        except OSError:
+            self._outbox.clear()
+            self._hand_over(Step.ABANDON)
+            return
+        if done:
+            self._hand_over(Step.RESUME)
+        else:
+            self.deadline = self._home.loop.now + self._home.times.write_s
+
+    # Ending: loop thread ------------------------------------------------------------------------------------------
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        if self.phase in (Phase.HEAD, Phase.BODY):
+            self._refuse(408, "the request did not arrive in time")
+        elif self.phase is Phase.FLUSH:
+            self._outbox.clear()
+            self._hand_over(Step.ABANDON)
+        elif self.phase is not Phase.APPLICATION:
+            self.close()
+
+    def limit_until(self, deadline: float) -> None:
+        """Ends the present phase at `deadline` (monotonic seconds)."""
+        self.deadline = deadline
+        self._home.loop.watch(self)
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Answers by ourselves, then closes."""
+        context = self._home.context
+        context.log.debug(
+            "request_refused", status=status, detail=detail, client=self._handler.address_string()
+        )
+        self._send_now(short_answer(status, date_and_server=context.stamp.both))
+        self._linger()
+
+    def _say_goodbye(self) -> None:
+        # A reset would overtake the response on its way to the client if bytes are unread at close (RFC 9112 section 9.6).
+        # Nothing more can be on its way when the client itself announced the end.
+        if self._receiver.pending or not self._client_closes:
+            self._linger()
+        else:
+            self.close()
+
+    def _linger(self) -> None:
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close()
+            return
+        self.parked = False
+        self.phase = Phase.LINGER
+        self.deadline = self._home.loop.now + LINGER_S
+        self._wait_for(READ)
+
+    def _discard(self) -> None:
+        try:
+            data = self._recv(RECV_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self._lingered += len(data)
+        if not data or self._lingered > LINGER_BYTES:
+            self.close()
+
+    def close(self) -> None:
+        """Closes the socket; the connection is gone."""
+        if self.phase is not Phase.CLOSED:
+            self.phase = Phase.CLOSED
+            self._home.loop.forget(self)
+            self._forget_events()
+            self._outbox.clear()
+            self._receiver.close()
+            self._sock.close()
+            self._home.closed(self)
+
+    # Small helpers: loop thread -----------------------------------------------------------------------------------
+
+    def _send_now(self, data: bytes) -> None:
+        try:
+            self._sock.send(data)
+        except OSError:
+            return  # best effort: who cannot take 200 bytes does not read anyway
+
+    def _wait_for(self, events: int) -> None:
+        if self._events != events:
+            if self._events:
+                self._home.loop.modify(self._fd, events)
+            else:
+                self._home.loop.add(self._fd, events, self.on_event)
+            self._events = events
+        self._home.loop.watch(self)
+
+    def _forget_events(self) -> None:
+        if self._events:
+            self._events = 0
+            self._home.loop.remove(self._fd)

@@ -1,0 +1,101 @@
+"""The connections of one worker: what they share, how many there are, who goes when there are too many.
+
+Owns: the registry of open connections, the time limits and bounds they live by, whether the worker drains. Runs in the worker,
+loop thread (pool threads only read). Must not know: epoll, how listeners work.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from prefork.http.limits import Limits
+from prefork.worker.connection import Connection, Phase
+from prefork.worker.executors import Executor
+from prefork.worker.loop import EventLoop
+from prefork.wsgi.context import ServerContext
+from prefork.wsgi.handler import WSGIRequestHandler
+from prefork.wsgi.input import SpooledBody
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """Seconds; see `[requests]` in the settings."""
+
+    header_s: float
+    body_s: float
+    write_s: float
+    keepalive_s: float
+
+
+class Connections:
+    """All connections of this worker, and what each needs from its surroundings."""
+
+    def __init__(
+        self,
+        loop: EventLoop,
+        clock: Callable[[], float],
+        context: ServerContext,
+        handler_class: type[WSGIRequestHandler],
+        limits: Limits,
+        times: TimeLimits,
+        maximum: int,
+    ) -> None:
+        self.loop = loop
+        self.clock = clock
+        self.context = context
+        self.handler_class = handler_class
+        self.limits = limits
+        self.times = times
+        self.maximum = maximum
+        self.keep_alive = True
+        """False while draining: each further response says `Connection: close`."""
+        self.requests = 0
+        """Requests served by this worker."""
+        self.on_room: Callable[[], None] = lambda: None
+        """Called when a connection has closed."""
+        self.executor: Executor
+        self._members: set[Connection] = set()
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def new_body(self) -> SpooledBody:
+        """Where the body of one request goes."""
+        return SpooledBody(self.limits.body_memory)
+
+    def open(self, sock: socket.socket, peer: object, environ: dict[str, Any]) -> None:
+        """Takes over an accepted, non-blocking socket and reads what is already there."""
+        connection = Connection(self, sock, peer, environ)
+        self._members.add(connection)
+        connection.start()
+
+    def closed(self, connection: Connection) -> None:
+        """Called by the connection, once."""
+        self._members.discard(connection)
+        self.on_room()
+
+    def drain(self) -> None:
+        """No connection lives past its next response. Idle ones end by their time limit: to cut one now could meet a request
+        that is already on its way (RFC 9112 section 9.6)."""
+        self.keep_alive = False
+        latest = self.loop.now + self.times.keepalive_s
+        for connection in self._members:
+            if connection.phase is Phase.FRESH and connection.deadline > latest:
+                connection.limit_until(latest)
+
+    @property
+    def answering(self) -> int:
+        """How many have a response on its way."""
+        return sum(c.phase in (Phase.APPLICATION, Phase.FLUSH) for c in self._members)
+
+    def close_idle(self, most: int | None = None) -> int:
+        """Closes those that are between two requests, longest idle first, at most `most`. Gives how many."""
+        idle = [c for c in self._members if c.phase in (Phase.IDLE, Phase.FRESH, Phase.LINGER)]
+        idle.sort(key=lambda connection: connection.deadline)
+        chosen = idle[:most]
+        for connection in chosen:
+            connection.close()
+        return len(chosen)

@@ -1,0 +1,122 @@
+"""How a worker leaves: what the master says on the channel, and when nothing is left to do.
+
+Owns: the ways out (drain, fast stop, death of the master) and the check at the end of each turn. Runs in the worker, loop
+thread. Must not know: HTTP, the application.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from prefork.ipc.channel import Channel, ChannelError
+from prefork.ipc.messages import Drain, ReopenLogs, Stop
+from prefork.observe.log import Log
+from prefork.worker.acceptor import Acceptor
+from prefork.worker.connections import Connections
+from prefork.worker.executors import Executor
+from prefork.worker.loop import EventLoop
+from prefork.worker.timers import NEVER
+
+GRACE_S = 1.0
+"""How long running requests may go on after a fast stop or the death of the master."""
+
+
+class Departure:
+    """Watches the master's channel and ends the loop when the worker may go."""
+
+    def __init__(
+        self,
+        loop: EventLoop,
+        channel: Channel,
+        acceptor: Acceptor,
+        connections: Connections,
+        executor: Executor,
+        log: Log,
+    ) -> None:
+        self._loop = loop
+        self._channel = channel
+        self._acceptor = acceptor
+        self._connections = connections
+        self._executor = executor
+        self._log = log
+        self._backlog: Sequence[int] = ()
+        self._hurry = False
+        self.reason = ""
+        """Why the worker leaves; empty while it stays."""
+        self.deadline = NEVER
+        self.bucket = 0
+        loop.add(channel.fileno(), 1, self._on_message)
+
+    def _on_message(self, _events: int) -> None:
+        try:
+            while (received := self._channel.receive()) is not None:
+                message = received.message
+                if isinstance(message, Drain):
+                    self.drain(message.reason, message.backlog)
+                elif isinstance(message, Stop):
+                    self.stop(message.reason)
+                elif isinstance(message, ReopenLogs):
+                    _replace(received.fds, message.targets)
+        except ChannelError:
+            # End of file: the master is dead. Nobody supervises this worker, and the next master needs its addresses.
+            self._loop.remove(self._channel.fileno())
+            self.stop("master_died")
+
+    def drain(self, reason: str, backlog: Sequence[int] = ()) -> None:
+        """Finishes what runs and what waits in `backlog` (descriptors of listeners), then leaves. No request is lost."""
+        if self.reason:
+            return
+        self.reason = reason
+        self._log.debug("worker_draining", reason=reason, connections=len(self._connections))
+        self._connections.drain()
+        self._acceptor.leave()
+        self._backlog = backlog
+        self._acceptor.take_backlog(backlog)
+
+    def stop(self, reason: str) -> None:
+        """Finishes the requests that run, within GRACE_S, then leaves."""
+        self.reason = reason
+        self._hurry = True
+        self._connections.drain()
+        self._acceptor.leave()
+        self._backlog = ()
+        self.deadline = self._loop.now + GRACE_S
+        self._loop.watch(self)
+
+    def expire(self) -> None:
+        """The grace is over."""
+        self._loop.stop()
+
+    def check(self) -> None:
+        """At the end of each turn: is there anything left to stay for?"""
+        if not self.reason:
+            return
+        if self._hurry:
+            self._connections.close_idle()
+            if self._executor.idle and not self._connections.answering:
+                self._loop.stop()
+        elif (
+            not len(self._connections)
+            and self._executor.idle
+            and not self._acceptor.take_backlog(self._backlog)
+        ):
+            self._loop.stop()
+
+
+def _replace(fds: Sequence[int], targets: Sequence[int]) -> None:
+    for fd, target in zip(fds, targets, strict=False):
+        os.dup2(fd, target, inheritable=False)
+        os.close(fd)
+
+
+def on_terminate(
+    loop: EventLoop, departure: Departure, master_pid: int, hard_end: Callable[[float], None]
+) -> None:
+    """SIGTERM to this worker: somebody wants it gone, or the kernel tells that the master died (PR_SET_PDEATHSIG)."""
+    if os.getppid() != master_pid:
+        # The loop may be inside the application and never come back to see the end of the channel.
+        hard_end(GRACE_S)
+        loop.post(lambda: departure.stop("master_died"))
+    else:
+        loop.post(lambda: departure.drain("signal"))

@@ -1,0 +1,132 @@
+"""Who runs the application: the loop's own thread, or a pool of threads.
+
+Owns: the two executors and the rule of when a worker may take more work (`saturated`). An executor gets a connection that holds a
+complete request, and hands it back. Runs in the worker. Must not know: HTTP, WSGI, epoll.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from enum import Enum
+from queue import SimpleQueue
+from typing import Protocol
+
+
+class Step(Enum):
+    """What the application is to do next for a connection."""
+
+    RESPOND = "respond"
+    """Serve the complete request."""
+    RESUME = "resume"
+    """The socket has room again: go on with the body."""
+    ABANDON = "abandon"
+    """The client is gone: call close() and log."""
+
+
+class Task(Protocol):
+    """A connection, as an executor sees it."""
+
+    def perform(self, step: Step) -> bool:
+        """Runs `step` in this thread. True: the connection is back at rest, nothing is left for the loop to do."""
+
+    def settle(self) -> None:
+        """Loop thread: does what `perform` left over."""
+
+
+class Executor(Protocol):
+    """Runs steps of connections."""
+
+    @property
+    def saturated(self) -> bool:
+        """A request that came now would have to wait."""
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs."""
+
+    def run(self, task: Task, step: Step) -> None:
+        """Runs `step` for `task`, now or as soon as a thread is free. Loop thread only."""
+
+    def close(self) -> None:
+        """No more work will come."""
+
+
+class InlineExecutor:
+    """`threads = 1`: the application runs in the main thread, between two turns of the loop. Cheapest for each request."""
+
+    saturated = False  # whoever asks is the only thread there is, and it is free
+    idle = True
+
+    def run(self, task: Task, step: Step) -> None:
+        """Runs `step` at once."""
+        if not task.perform(step):
+            task.settle()
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+class ThreadExecutor:
+    """`threads > 1`: a fixed pool fed through a SimpleQueue."""
+
+    def __init__(
+        self, threads: int, post: Callable[[Callable[[], None]], None], on_free: Callable[[], None]
+    ) -> None:
+        self._threads = threads
+        self._post = post
+        self._on_free = on_free
+        self._queue: SimpleQueue[tuple[Task, Step] | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._pending = 0
+        self._report_free = False
+        self._members = [
+            threading.Thread(target=self._work, name=f"prefork-{number}", daemon=True)
+            for number in range(1, threads + 1)
+        ]
+        for member in self._members:
+            member.start()
+
+    @property
+    def saturated(self) -> bool:
+        """Every thread has work."""
+        return self._pending >= self._threads
+
+    @property
+    def idle(self) -> bool:
+        """No thread has work."""
+        return self._pending == 0
+
+    def run(self, task: Task, step: Step) -> None:
+        """Queues `step`; threads take them in order."""
+        with self._lock:
+            self._pending += 1
+        self._queue.put((task, step))
+
+    def tell_when_free(self) -> None:
+        """Calls `on_free` in the loop thread once a thread is free again. Loop thread only."""
+        with self._lock:
+            if self._pending >= self._threads:
+                self._report_free = True
+                return
+        self._on_free()
+
+    def close(self) -> None:
+        """Lets the threads end after the work they have."""
+        for _ in self._members:
+            self._queue.put(None)
+
+    def _work(self) -> None:
+        while (item := self._queue.get()) is not None:
+            task, step = item
+            at_rest = task.perform(step)
+            with self._lock:
+                self._pending -= 1
+                report = self._report_free and self._pending < self._threads
+                if report:
+                    self._report_free = False
+            if not at_rest:
+                self._post(task.settle)
+            if report:
+                self._post(self._on_free)
+            del task, item  # an idle thread must not keep the last request alive

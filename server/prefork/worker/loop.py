@@ -1,0 +1,119 @@
+"""The event loop of a worker: waits on descriptors, deadlines and other threads, and calls back.
+
+Owns: the epoll set, the deadline wheel, the queue by which executor threads reach the loop. Runs in the worker, main thread;
+only `post` may be called from other threads. Must not know: HTTP, WSGI, what the descriptors are.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from prefork.worker.timers import DeadlineWheel, Timed
+
+READ = select.EPOLLIN
+WRITE = select.EPOLLOUT
+LISTEN = select.EPOLLIN | select.EPOLLEXCLUSIVE
+"""Listeners are shared by all workers: the kernel wakes one of those that wait, not the herd (epoll_ctl(2))."""
+
+MAX_EVENTS = 256
+
+Callback = Callable[[int], None]
+
+
+class Expiring(Timed, Protocol):
+    """Something that is told when its deadline has passed."""
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+
+
+class EventLoop:
+    """One turn: wait, dispatch, deferred work, expired deadlines, `on_turn`."""
+
+    def __init__(self, clock: Callable[[], float], recheck_s: float) -> None:
+        self._clock = clock
+        self.now = clock()
+        """Monotonic seconds at the start of this turn."""
+        self._wheel = DeadlineWheel(recheck_s)
+        self._epoll = select.epoll()
+        self._callbacks: dict[int, Callback] = {}
+        self._posted: deque[Callable[[], None]] = deque()
+        self._deferred: deque[Callable[[], None]] = deque()
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._running = False
+        self.watch = self._wheel.watch
+        """watch(timed): see to its deadline."""
+        self.forget = self._wheel.forget
+        self.add(self._wake_fd, READ, self._on_wake)
+
+    # Descriptors ------------------------------------------------------------------------------------------------
+
+    def add(self, fd: int, events: int, callback: Callback) -> None:
+        """Calls `callback(event mask)` in each turn in which `fd` is ready (level-triggered)."""
+        self._callbacks[fd] = callback
+        self._epoll.register(fd, events)
+
+    def modify(self, fd: int, events: int) -> None:
+        """Changes what `fd` is watched for."""
+        self._epoll.modify(fd, events)
+
+    def remove(self, fd: int) -> None:
+        """Watches `fd` no longer. To be called before it is closed."""
+        if self._callbacks.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    # Work for later ---------------------------------------------------------------------------------------------
+
+    def defer(self, action: Callable[[], None]) -> None:
+        """Runs `action` in the next turn, after the descriptors that are ready then had theirs. Loop thread only."""
+        self._deferred.append(action)
+
+    def post(self, action: Callable[[], None]) -> None:
+        """Runs `action` in the loop thread, soon. Any thread."""
+        self._posted.append(action)
+        os.eventfd_write(self._wake_fd, 1)
+
+    def _on_wake(self, _events: int) -> None:
+        try:
+            os.eventfd_read(self._wake_fd)
+        except BlockingIOError:
+            return
+        posted = self._posted
+        while posted:
+            posted.popleft()()
+
+    # The loop ---------------------------------------------------------------------------------------------------
+
+    def run(self, on_turn: Callable[[], None]) -> None:
+        """Turns until `stop`. `on_turn` is called at the end of each turn."""
+        self._running = True
+        poll, callbacks, wheel, clock = self._epoll.poll, self._callbacks, self._wheel, self._clock
+        deferred = self._deferred
+        while self._running:
+            events = poll(0 if deferred else wheel.timeout_s(clock()), MAX_EVENTS)
+            # Deadlines are judged by the time at which the events were fetched: bytes that came while the application had
+            # the thread are seen before anybody is called late.
+            self.now = now = clock()
+            for fd, mask in events:
+                callback = callbacks.get(fd)
+                if callback is not None:
+                    callback(mask)
+            for _ in range(len(deferred)):
+                deferred.popleft()()
+            for timed in wheel.due(now):
+                timed.expire()  # type: ignore[attr-defined]
+            on_turn()
+
+    def stop(self) -> None:
+        """Ends `run` after this turn."""
+        self._running = False
+
+    def close(self) -> None:
+        """Gives the descriptors of the loop itself back."""
+        self._epoll.close()
+        os.close(self._wake_fd)
+        self._callbacks.clear()

@@ -1,0 +1,155 @@
+"""The life of a worker, from the fork to its last request.
+
+Owns: putting the parts of a worker together, in order, and telling the master "ready" and "leaving". Runs in the worker. Must not
+know: how it was forked.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from types import FrameType
+
+from prefork.errors import BootError
+from prefork.http.limits import Limits
+from prefork.ipc.messages import WorkerFailed, WorkerLeaving, WorkerReady, clip
+from prefork.net.address import TcpAddress, parse_address
+from prefork.net.listeners import adopt
+from prefork.observe.access import AccessLog, Origin, compile_format
+from prefork.settings.model import Settings
+from prefork.version import __version__
+from prefork.worker.acceptor import Acceptor, Door
+from prefork.worker.boot import WorkerBoot
+from prefork.worker.connections import Connections, TimeLimits
+from prefork.worker.departure import Departure, on_terminate
+from prefork.worker.executors import InlineExecutor, ThreadExecutor
+from prefork.worker.loop import EventLoop
+from prefork.worker.stamp import HeaderStamp
+from prefork.wsgi.context import ErrorStream, ServerContext, WSGIApplication
+from prefork.wsgi.environ import UNIX_HOST, server_environ
+from prefork.wsgi.handler import WSGIRequestHandler
+from prefork.wsgi.loader import load_application, load_class
+
+
+def run(boot: WorkerBoot) -> None:
+    """Serves until the master, a signal or the master's death ends it. Returns when the worker may exit."""
+    try:
+        application = boot.application or load_application(boot.settings.app.target)
+        handler_class = _handler_class(boot.settings)
+    except BootError as error:
+        boot.channel.send(
+            WorkerFailed(
+                worker_id=boot.worker_id,
+                stage=error.stage,
+                error=clip(error.error, 4000),
+                traceback=clip(error.traceback),
+            )
+        )
+        return
+    stamp = HeaderStamp(boot.settings.server.server_header, time.time())
+    context = _context(boot, application, stamp)
+    _serve(boot, context, handler_class, stamp)
+
+
+def _handler_class(settings: Settings) -> type[WSGIRequestHandler]:
+    reference = settings.server.request_handler
+    return load_class(reference, WSGIRequestHandler) if reference else WSGIRequestHandler
+
+
+def _context(boot: WorkerBoot, application: WSGIApplication, stamp: HeaderStamp) -> ServerContext:
+    access = None
+    if boot.access_fd is not None:
+        origin = Origin(boot.slot, boot.generation, os.getpid())
+        access = AccessLog(boot.access_fd, compile_format(boot.settings.log.access_format, origin))
+    return ServerContext(
+        app=application,
+        stamp=stamp,
+        log=boot.log,
+        access=access,
+        errors=ErrorStream(boot.log.fd),
+        server_software=f"prefork/{__version__}",
+        multithread=boot.settings.workers.threads > 1,
+        extra=(("prefork.worker", boot.slot), ("prefork.generation", boot.generation)),
+    )
+
+
+def _serve(
+    boot: WorkerBoot, context: ServerContext, handler_class: type[WSGIRequestHandler], stamp: HeaderStamp
+) -> None:
+    settings = boot.settings
+    times = TimeLimits(
+        header_s=settings.requests.header_timeout,
+        body_s=settings.requests.body_timeout,
+        write_s=settings.requests.write_timeout,
+        keepalive_s=settings.requests.keepalive_timeout,
+    )
+    loop = EventLoop(time.monotonic, recheck_s=min(times.keepalive_s, times.write_s))
+    connections = Connections(
+        loop, time.monotonic, context, handler_class, _limits(settings), times, settings.workers.connections
+    )
+    doors = _doors(boot, context)
+    executor: InlineExecutor | ThreadExecutor
+    if settings.workers.threads > 1:
+        executor = ThreadExecutor(settings.workers.threads, loop.post, lambda: acceptor.resume())
+        tell_when_free = executor.tell_when_free
+    else:
+        executor = InlineExecutor()
+        tell_when_free = _never_saturated
+    connections.executor = executor
+    acceptor = Acceptor(loop, doors, connections, executor, tell_when_free, context.log)
+    departure = Departure(loop, boot.channel, acceptor, connections, executor, boot.log)
+    _handle_sigterm(boot, loop, departure)
+
+    def on_turn() -> None:
+        stamp.refresh(time.time())
+        acceptor.yield_when_saturated()
+        departure.check()
+
+    acceptor.resume()
+    boot.channel.send(WorkerReady(worker_id=boot.worker_id))
+    loop.run(on_turn)
+    executor.close()
+    boot.channel.send(
+        WorkerLeaving(worker_id=boot.worker_id, reason=departure.reason, requests=connections.requests)
+    )
+
+
+def _never_saturated() -> None:
+    raise AssertionError("an inline executor is never saturated")
+
+
+def _limits(settings: Settings) -> Limits:
+    requests = settings.requests
+    return Limits(
+        max_request_line=requests.max_request_line,
+        max_header_bytes=requests.max_header_bytes,
+        max_headers=requests.max_headers,
+        max_body=requests.max_body,
+        body_memory=requests.body_memory,
+    )
+
+
+def _doors(boot: WorkerBoot, context: ServerContext) -> list[Door]:
+    doors = []
+    for fd, text in boot.listeners:
+        address = parse_address(text)
+        if isinstance(address, TcpAddress):
+            environ = server_environ(context, address.host, str(address.port))
+        else:
+            environ = server_environ(context, UNIX_HOST, "80")
+        doors.append(Door(adopt(fd), text, environ))
+    return doors
+
+
+def _handle_sigterm(boot: WorkerBoot, loop: EventLoop, departure: Departure) -> None:
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        on_terminate(loop, departure, boot.master_pid, _end_hard)
+
+    signal.signal(signal.SIGTERM, handle)
+
+
+def _end_hard(after_s: float) -> None:
+    """Has the kernel end this process, whatever it is doing: the default action of SIGALRM (setitimer(2))."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, after_s)
