@@ -3,8 +3,8 @@
 Owns: one end of the pair; what the kernel's answers mean. Runs in: master, zygote, worker. Must not know:
 what a message says (see `messages`), event loops, processes.
 
-A pair of SOCK_SEQPACKET sockets (unix(7)) keeps message borders, so no framing can go out of step when a peer dies in the
-middle of a write, and unlike SOCK_DGRAM it reports the end of the peer.
+A pair of SOCK_SEQPACKET sockets (unix(7)) keeps message borders, so no framing can go out of step when a peer
+dies in the middle of a write, and unlike SOCK_DGRAM it reports the end of the peer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from .messages import AnyMessage, Message, decode, encode
+from prefork.ipc.messages import AnyMessage, Message, decode, encode
 
 MAX_PACKET = 256 * 1024
 """Bytes of the longest packet. `messages.MAX_TEXT` keeps messages far below it."""

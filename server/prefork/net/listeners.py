@@ -14,10 +14,10 @@ import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..errors import ListenError
-from .address import TcpAddress, UnixAddress
-from .tcp import bind_tcp, real_address
-from .unix import bind_unix, file_id, remove_socket_file
+from prefork.errors import ListenError
+from prefork.net.address import TcpAddress, UnixAddress
+from prefork.net.tcp import bind_tcp, real_address
+from prefork.net.unix import bind_unix, file_id, remove_socket_file
 
 
 @dataclass(frozen=True, slots=True)

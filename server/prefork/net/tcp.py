@@ -12,9 +12,9 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from ..errors import ListenError
-from .address import TcpAddress
-from .holder import find_tcp_holder
+from prefork.errors import ListenError
+from prefork.net.address import TcpAddress
+from prefork.net.holder import find_tcp_holder
 
 _PORT_START = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 

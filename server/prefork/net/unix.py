@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import ListenError
-from .address import UnixAddress
-from .holder import find_unix_holder
+from prefork.errors import ListenError
+from prefork.net.address import UnixAddress
+from prefork.net.holder import find_unix_holder
 
 MAX_PATH = 107
 """Bytes of the longest path or abstract name: sun_path has 108, one for the NUL (unix(7))."""
@@ -185,7 +185,7 @@ def _explain(address: UnixAddress, error: OSError) -> str:
     directory = str(Path(address.path).parent)
     if error.errno == errno.EADDRINUSE:
         holder = find_unix_holder(address.path)
-        return f"a server answers there{f' : {holder}' if holder else ''}; stop it or use another path"
+        return f"a server answers there{f': {holder}' if holder else ''}; stop it or use another path"
     if error.errno == errno.ENOENT:
         return f"the directory {directory} does not exist (systemd: RuntimeDirectory=)"
     if error.errno == errno.ENOTDIR:

@@ -16,9 +16,9 @@ import time
 from collections.abc import Mapping
 from typing import Literal
 
-from ..errors import ConfigError
-from .logfmt import format_pairs
-from .writer import LineWriter
+from prefork.errors import ConfigError
+from prefork.observe.logfmt import format_pairs
+from prefork.observe.writer import LineWriter
 
 Level = Literal["debug", "info", "warning", "error"]
 

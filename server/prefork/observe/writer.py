@@ -34,7 +34,7 @@ class LineWriter:
         """Write `line` (with its newline) in one call. False: it was lost, and counted."""
         try:
             if self._is_file or self._has_room():
-                os.write(self.fd, line)
+                os.write(self.fd, line if self._is_file else _cut(line))
                 self.lost = 0
                 return True
         except (OSError, ValueError):
@@ -48,6 +48,11 @@ class LineWriter:
         poll = select.poll()
         poll.register(self.fd, select.POLLOUT)
         return bool(poll.poll(0 if self.lost else PATIENCE_S * 1000))
+
+
+def _cut(line: bytes) -> bytes:
+    """A longer line would mingle with those of other processes, and could block although there was room."""
+    return line if len(line) <= select.PIPE_BUF else line[: select.PIPE_BUF - 4] + b"...\n"
 
 
 def _is_regular_file(fd: int) -> bool:
