@@ -4,7 +4,7 @@ Owns: the two spellings of an entry (a text, or a table with the options of a un
 master. Must not know: sockets.
 """
 
-# No `from __future__ import annotations` here: the annotations are values, they hold the kinds of the options.
+# No `from __future__ import annotations` here: annotations are values, they hold the kinds of the options.
 
 from dataclasses import dataclass
 from typing import Annotated, Any

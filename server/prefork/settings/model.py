@@ -7,7 +7,7 @@ Values are kept ready to use: durations as floats of seconds, sizes as ints of b
 absolute. None is "not set". `Settings` survives `msgspec.json`, which is how the zygote gets it.
 """
 
-# No `from __future__ import annotations` here: the annotations are values, they hold the kinds of the options.
+# No `from __future__ import annotations` here: annotations are values, they hold the kinds of the options.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from prefork.settings.kinds.paths import LogPlace, OptionalPath, PathList
 from prefork.settings.kinds.python import application_reference, class_reference
 from prefork.settings.kinds.text import Environment, OneOf, Text
 from prefork.settings.listen import Listen, ListenList, account
+from prefork.settings.nearest import did_you_mean
 from prefork.settings.options import Option, options_of
 
 ACCESS_FORMATS = ("common", "combined", "json")
@@ -258,6 +259,7 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Text(
             f"must be {', '.join(ACCESS_FORMATS)} or a format with % fields, such as '%(h)s \"%(r)s\" %(s)s'",
             lambda text: text in ACCESS_FORMATS or ("%" in text and text.isprintable()),
+            hint=lambda text: did_you_mean(text, ACCESS_FORMATS),
         ),
         Meta(description='Form of those lines: "common", "combined", "json", or your own with % fields.'),
     ] = "combined"

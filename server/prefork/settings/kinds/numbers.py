@@ -12,7 +12,7 @@ from prefork.settings import units
 from prefork.settings.kinds.base import Kind
 
 DAY_S = 86400.0
-PEBIBYTE = 1 << 50
+LARGEST_SIZE = 16 << 40
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Size(Kind):
     """An amount of memory or data; kept as an int of bytes."""
 
     at_least: int = 0
-    at_most: int = PEBIBYTE
+    at_most: int = LARGEST_SIZE
 
     def convert(self, value: object, directory: str) -> int:
         size = units.parse_size(value)

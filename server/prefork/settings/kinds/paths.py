@@ -41,9 +41,11 @@ class OptionalPath(Kind):
 
 @dataclass(frozen=True)
 class PathList(Kind):
-    """A list of paths."""
+    """A list of paths; one alone needs no list."""
 
     def convert(self, value: object, directory: str) -> tuple[str, ...]:
+        if isinstance(value, str):
+            value = [value]
         if not isinstance(value, list):
             raise ValueError('must be a list of paths, such as ["lib"]')
         paths: list[str] = []
@@ -61,7 +63,8 @@ class PathList(Kind):
         return list(value)
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "array", "items": {"type": "string"}}
+        path = {"type": "string"}
+        return {"anyOf": [{"type": "array", "items": path}, path]}
 
 
 @dataclass(frozen=True)

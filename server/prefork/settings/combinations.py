@@ -1,0 +1,55 @@
+"""Values that are fine alone and impossible together.
+
+Owns: those rules. Pure. Runs in: cli, master. Must not know: where values come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prefork.settings import units
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule over several keys ("table.key"). The first one gets the blame."""
+
+    keys: tuple[str, ...]
+    broken: Callable[..., str | None]
+    """Given the values of `keys`: what the first must be, or None if all is well."""
+
+
+def _body_memory(body_memory: int, max_body: int) -> str | None:
+    if 0 < max_body < body_memory:
+        return f'must not be larger than max_body, which is "{units.format_size(max_body)}"'
+    return None
+
+
+def _connections(connections: int, threads: int) -> str | None:
+    if connections < threads:
+        return f"must not be smaller than threads, which is {threads}: some could never have work"
+    return None
+
+
+def _pid_file(pid_file: str | None, output: str, access: str) -> str | None:
+    return "must not be a log file as well" if pid_file in (output, access) else None
+
+
+RULES = (
+    Rule(("requests.body_memory", "requests.max_body"), _body_memory),
+    Rule(("workers.connections", "workers.threads"), _connections),
+    Rule(("server.pid_file", "log.output", "log.access"), _pid_file),
+)
+
+
+def broken_rules(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(key, rule) for each rule that `values` break; rules over a key that is not there are left out."""
+    broken: list[tuple[str, str]] = []
+    for rule in RULES:
+        if all(key in values for key in rule.keys):
+            reason = rule.broken(*(values[key] for key in rule.keys))
+            if reason is not None:
+                broken.append((rule.keys[0], reason))
+    return broken

@@ -1,0 +1,68 @@
+"""Settings as TOML text: the reference of all keys, and the settings in effect.
+
+Owns: config/reference.toml and what `prefork config` prints. Pure. Runs in: cli. Must not know: how settings are
+loaded.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+
+from prefork.settings import tomltext
+from prefork.settings.model import TABLES, Settings
+from prefork.settings.options import Option
+
+_WIDTH = 100
+
+_HEAD = """\
+#:schema ./schema.json
+#
+# Every setting of prefork: its default, its meaning, its bounds. Lines that begin with "#" and a key show the
+# default; remove the "#" to change it.
+#
+# Durations are numbers of seconds or texts: "250ms", "30s", "5m", "12h", "1d".
+# Sizes are numbers of bytes or texts: "64KiB", "1GiB" (powers of 1024), "10MB" (powers of 1000).
+# Relative paths start in the directory of this file.
+#
+# Made by `prefork config --reference`.
+"""
+
+
+def reference_text() -> str:
+    """The content of config/reference.toml."""
+    blocks = [_HEAD]
+    for table in TABLES.values():
+        blocks.append(f"\n# {table.description}\n[{table.name}]\n")
+        blocks += ["\n".join(["", *_option_lines(option)]) + "\n" for option in table.options.values()]
+    return "".join(blocks)
+
+
+def effective_text(settings: Settings, origins: Mapping[str, str]) -> str:
+    """All settings as a TOML file, the origin of each in a comment behind it."""
+    blocks = []
+    for table in TABLES.values():
+        lines = [f"[{table.name}]"]
+        for key, option in table.options.items():
+            value = tomltext.value(option.kind.plain(getattr(getattr(settings, table.name), key)))
+            lines.append(f"{key} = {value}  # {origins[f'{table.name}.{key}']}")
+        blocks.append("\n".join(lines) + "\n")
+    return "\n".join(blocks)
+
+
+def _option_lines(option: Option) -> Iterator[str]:
+    meaning = option.description
+    if option.kind.unit:
+        meaning = f"{meaning} ({option.kind.unit})"
+    yield from textwrap.wrap(
+        meaning,
+        _WIDTH,
+        initial_indent="# ",
+        subsequent_indent="# ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+    if option.required:
+        yield f"{option.key} = {tomltext.value(option.example)}"
+    else:
+        yield f"#{option.key} = {tomltext.value(option.kind.plain(option.default))}"
