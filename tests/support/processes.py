@@ -93,11 +93,12 @@ def kill_session(session: int) -> None:
 
 
 def command_line(pid: int) -> str:
-    """The title of the process, as ps(1) shows it."""
+    """The title of the process on one line, as ps(1) shows it; empty when it is gone."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        title = Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return ""
+    return " ".join(title.replace(b"\0", b" ").decode(errors="replace").split())
 
 
 def voluntary_switches(pid: int) -> int:

@@ -18,6 +18,9 @@ from support.logs import LogStream, fields_of
 APPS = Path(__file__).parent.parent / "apps"
 """Folder of the applications that tests serve, on `app.path` of every server unless a test says otherwise."""
 
+LEAVE_S = 10.0
+"""After a kill -9 of the master its workers have 2 seconds to leave; this is far above that."""
+
 _FRAME = re.compile(r'File "([^"]+)", line \d+')
 _OWN_SOURCE = re.compile(r"/prefork/(?!demo)[\w/]+\.py$")
 
@@ -193,10 +196,13 @@ class Server:
         self.signal(number)
         return self.wait(deadline_s)
 
-    def close(self) -> None:
-        """End of the test: stop what still runs; fail if the server left anything or showed its insides."""
+    def close(self, *, leave_s: float = LEAVE_S) -> None:
+        """End of the test: stop what still runs; fail if the server left anything or showed its insides.
+
+        `leave_s` is how long its other processes may take to follow the master.
+        """
         problems = self._end_it()
-        problems += [f"process left over: {text}" for text in self._leftover_processes()]
+        problems += [f"process left over: {text}" for text in self._leftover_processes(leave_s)]
         problems += [f"file left over: {path}" for path in self._leftover_files()]
         if not self.own_traceback_expected:
             problems += own_tracebacks(self.log.lines)
@@ -218,9 +224,8 @@ class Server:
             return ["SIGINT did not stop the server"]
         return []
 
-    def _leftover_processes(self) -> list[str]:
-        # After a kill -9 of the master its workers may take 2 s to notice; the deadline is far above that.
-        left = processes.wait_session_gone(self.pid, Deadline(10))
+    def _leftover_processes(self, leave_s: float) -> list[str]:
+        left = processes.wait_session_gone(self.pid, Deadline(leave_s))
         described = [f"{process.pid} {processes.command_line(process.pid)}" for process in left]
         processes.kill_session(self.pid)
         return described
