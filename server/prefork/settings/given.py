@@ -57,7 +57,7 @@ def gather(
             for key, value in table.items():
                 dotted = f"{name}.{key}"
                 if key in TABLES[name].options:
-                    given[dotted] = Given(value, path, f"file {path}", file_directory)
+                    given[dotted] = Given(value, path, tomltext.one_line(f"file {path}"), file_directory)
                 else:
                     problems.append(problem(path, dotted, value, _no_key(name, key)))
     for override in overrides:

@@ -23,6 +23,7 @@ from prefork.settings.kinds.paths import absolute
 from prefork.settings.model import LONGEST_NAME, TABLES, Settings, option
 from prefork.settings.overrides import Override
 from prefork.settings.tomlfile import read_tables
+from prefork.settings.tomltext import one_line
 
 DEFAULT_ORIGIN = "default"
 
@@ -55,7 +56,7 @@ def load(
     problems += _missing(given, path or "command line")
     problems += _impossible(values, given)
     if problems:
-        raise ConfigError(map(_one_line, problems))
+        raise ConfigError(map(one_line, problems))
     if not values.get("server.name"):
         values["server.name"] = _default_name(path, values["app.target"])
     return Loaded(_build(values), _origins(given))
@@ -129,11 +130,3 @@ def _default_name(path: str | None, target: str) -> str:
     """The file's name without its end, or the application's module."""
     name = Path(path).stem if path is not None else target.partition(":")[0]
     return "".join(character if character.isprintable() else "?" for character in name)[:LONGEST_NAME]
-
-
-def _one_line(text: str) -> str:
-    """Names and paths may hold anything; a message is one line that does nothing to a terminal."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
-        for character in text
-    )

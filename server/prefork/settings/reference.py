@@ -51,17 +51,10 @@ def effective_text(settings: Settings, origins: Mapping[str, str]) -> str:
 
 
 def _option_lines(option: Option) -> Iterator[str]:
-    meaning = option.description
-    if option.kind.unit:
-        meaning = f"{meaning} ({option.kind.unit})"
-    yield from textwrap.wrap(
-        meaning,
-        _WIDTH,
-        initial_indent="# ",
-        subsequent_indent="# ",
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
+    for text in (option.description, f"Value: {option.kind.unit}." if option.kind.unit else ""):
+        yield from textwrap.wrap(
+            text, _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
+        )
     if option.required:
         yield f"{option.key} = {tomltext.value(option.example)}"
     else:

@@ -48,3 +48,11 @@ def shown(item: object) -> str:
     except (ValueError, RecursionError):  # an int of more digits than Python prints; arrays within arrays
         return "..."
     return written if len(written) <= _LONGEST_SHOWN else f"{written[: _LONGEST_SHOWN - 4]} ..."
+
+
+def one_line(text: str) -> str:
+    """`text` without what ends a line or speaks to a terminal: names and paths may hold anything."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
+        for character in text
+    )
