@@ -1,6 +1,6 @@
 r"""The line format of the log: `key=value` pairs, one line whatever the values hold.
 
-Owns: escaping and its inverse. Pure. Must not know: descriptors, clocks, levels.
+Owns: escaping. Pure. Must not know: descriptors, clocks, levels.
 
 A value is bare unless it is empty or holds a space, `"`, `=`, `\` or anything that is not printable; then
 it is quoted, with `\"`, `\\`, `\n`, `\r`, `\t` and `\xNN`, `\uNNNN`, `\UNNNNNNNN` inside. "Not printable"
@@ -17,9 +17,6 @@ from collections.abc import Mapping
 _NEEDS_QUOTES = re.compile(r'[ "=\\]')
 _BAD_KEY = re.compile(r"[^A-Za-z0-9_.:/-]")
 _SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_UNSHORT = {escape[1]: char for char, escape in _SHORT.items()}
-_PAIR = re.compile(r'([^ ="]+)=("(?:[^"\\]|\\.)*"|[^ "]*)(?: |$)')
-_ESCAPE = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|.)")
 
 
 def format_value(text: str) -> str:
@@ -34,21 +31,6 @@ def format_pairs(fields: Mapping[str, str]) -> str:
     return " ".join(f"{_BAD_KEY.sub('_', key) or '_'}={format_value(value)}" for key, value in fields.items())
 
 
-def parse(line: str) -> dict[str, str]:
-    """The fields of a line. Raises ValueError on anything `format_pairs` does not write."""
-    fields: dict[str, str] = {}
-    line = line.rstrip("\n")
-    position = 0
-    while position < len(line):
-        pair = _PAIR.match(line, position)
-        if pair is None:
-            raise ValueError(f"no key=value at column {position}: {line[position : position + 40]!r}")
-        key, value = pair.groups()
-        fields[key] = _ESCAPE.sub(_unescape, value[1:-1]) if value.startswith('"') else value
-        position = pair.end()
-    return fields
-
-
 def _escape(char: str) -> str:
     short = _SHORT.get(char)
     if short is not None:
@@ -57,8 +39,3 @@ def _escape(char: str) -> str:
         return char
     code = ord(char)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def _unescape(match: re.Match[str]) -> str:
-    code = match.group(1)
-    return chr(int(code[1:], 16)) if len(code) > 1 else _UNSHORT[code]
