@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from prefork.version import __version__
+from prefork.wsgi.handler import WSGIRequestHandler
 
-__all__ = ["__version__"]
+__all__ = ["WSGIRequestHandler", "__version__"]

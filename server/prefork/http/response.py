@@ -17,8 +17,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from http import HTTPStatus
 
+import msgspec
+
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-_TEXT_BYTES = bytes(b for b in range(256) if b >= 0x20 and b != 0x7F) + b"\t\r\n"
+_CONTROLS = bytes(b for b in range(256) if (b < 0x20 and b != 0x09) or b == 0x7F)
 
 _PLAIN, _CONTENT_LENGTH, _CONNECTION, _TRANSFER_ENCODING, _DATE, _SERVER, _DROPPED = range(7)
 
@@ -55,20 +57,18 @@ class InvalidResponseError(ValueError):
     """The application gave a status or header that must not be sent; the text says which and why."""
 
 
-class ResponseHead:
-    """A checked status and header list. `block` holds the status line and the fields, without the framing lines."""
+class ResponseHead(msgspec.Struct, eq=False, gc=False):
+    """A checked status and header list."""
 
-    __slots__ = ("block", "close", "content_length", "has_date", "has_server", "status")
-
-    def __init__(self, status: int, content_length: int | None, close: bool) -> None:
-        self.status = status
-        self.content_length = content_length
-        """What the application declared, or None."""
-        self.close = close
-        """The application asked for `Connection: close`."""
-        self.has_date = False
-        self.has_server = False
-        self.block = b""
+    status: int
+    block: bytes = b""
+    """The status line and the fields, without the framing lines."""
+    content_length: int | None = None
+    """What the application declared, or None."""
+    close: bool = False
+    """The application asked for `Connection: close`."""
+    has_date: bool = False
+    has_server: bool = False
 
     @property
     def has_body(self) -> bool:
@@ -95,7 +95,7 @@ def build_head(status: str, headers: Sequence[tuple[str, str]]) -> ResponseHead:
     code = _STATUS.get(status) if type(status) is str else None
     if code is None or code < 200:
         code = parse_status(status)
-    head = ResponseHead(code, None, False)
+    head = ResponseHead(code)
     lines = [f"HTTP/1.1 {status}\r\n"] if len(status) > 3 else [f"HTTP/1.1 {status} \r\n"]
     kinds = _KINDS
     for field in headers:
@@ -128,9 +128,8 @@ def _encode(lines: list[str], headers: Sequence[tuple[str, str]]) -> bytes:
         raise InvalidResponseError(
             f"header {bad!r} holds characters outside latin-1 (PEP 3333 wants native latin-1 strings)"
         ) from None
-    # Each line brought exactly one CR and one LF: any more came from the application.
-    count = len(lines)
-    if block.count(b"\n") != count or block.count(b"\r") != count or block.translate(None, _TEXT_BYTES):
+    # Each line brought exactly one CR and one LF: any more, and any other control character, came from the application.
+    if len(block.translate(None, _CONTROLS)) + 2 * len(lines) != len(block):
         bad = next((n for n, v in headers if _has_control(f"{n}{v}")), "status")
         raise InvalidResponseError(f"header {bad!r} holds a control character (RFC 9110 section 5.5)")
     return block

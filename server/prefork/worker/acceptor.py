@@ -1,7 +1,8 @@
 """Taking new connections from the shared listeners, only when a request could start now.
 
 Owns: whether this worker listens, the pause when every thread is busy, when the process is out of descriptors or has as many
-connections as it may, and the emptying of the backlog when the server stops. Runs in the worker, loop thread. Must not know: HTTP.
+connections as it may, and the emptying of the backlog when the server stops. Runs in the worker, loop thread. Must not know:
+HTTP.
 """
 
 from __future__ import annotations

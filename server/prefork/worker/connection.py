@@ -32,7 +32,7 @@ RECV_BYTES = 64 * 1024
 """Read at once; the default receive buffer of Linux starts at 128 KiB and half of it is payload (tcp(7), tcp_rmem)."""
 
 LINGER_S = 2.0
-"""How long a closed connection still takes bytes, so that the client can read the answer before a reset (RFC 9112 section 9.6)."""
+"""How long a closed connection still takes bytes: a reset must not overtake the answer (RFC 9112 section 9.6)."""
 
 LINGER_BYTES = 1024 * 1024
 """And how many bytes at most."""
@@ -49,6 +49,11 @@ class Phase(IntEnum):
     FLUSH = 5
     LINGER = 6
     CLOSED = 7
+
+
+# Looking up a member of an enum costs more than comparing it.
+FRESH, IDLE, HEAD, BODY, APPLICATION, FLUSH, LINGER, CLOSED = Phase
+RESPOND, RESUME, ABANDON = Step
 
 
 class Connection:
@@ -87,7 +92,7 @@ class Connection:
         self._events = 0  # what epoll watches the socket for
         self._client_closes = False
         self._lingered = 0
-        self.phase = Phase.FRESH
+        self.phase = FRESH
         self.busy = False
         """A pool thread has the connection."""
         self.parked = False
@@ -100,18 +105,18 @@ class Connection:
     def start(self) -> None:
         """Reads at once: with luck the request came with the handshake, and epoll never hears of this connection."""
         self.read()
-        if self.phase is Phase.FRESH:
+        if self.phase is FRESH:
             self._wait_for(READ)
 
     def on_event(self, _events: int) -> None:
         """epoll has something. Errors and hang-ups show when the socket is used."""
         if self.busy:
             self._park()
-        elif self.phase <= Phase.BODY:
+        elif self.phase <= BODY:
             self.read()
-        elif self.phase is Phase.FLUSH:
+        elif self.phase is FLUSH:
             self._flush()
-        elif self.phase is Phase.LINGER:
+        elif self.phase is LINGER:
             self._discard()
 
     def read(self) -> None:
@@ -147,24 +152,24 @@ class Connection:
             if receiver.wants_continue:
                 receiver.wants_continue = False
                 self._send_now(CONTINUE)
-            self.phase = Phase.BODY
+            self.phase = BODY
             self.deadline = self._home.loop.now + times.body_s
-        elif self.phase is not Phase.HEAD:
+        elif self.phase is not HEAD:
             # The limit runs from the first byte and is not moved by the next ones (a byte a second is no progress); on
             # a fresh connection it runs from accept.
-            if self.phase is not Phase.FRESH:
+            if self.phase is not FRESH:
                 self.deadline = self._home.loop.now + times.header_s
-            self.phase = Phase.HEAD
+            self.phase = HEAD
         self._wait_for(READ)
 
     def _start(self, request: Request) -> None:
         self._home.requests += 1
         self._client_closes = not request.head.keep_alive
         self._next_request = request
-        self._hand_over(Step.RESPOND)
+        self._hand_over(RESPOND)
 
     def _hand_over(self, step: Step) -> None:
-        self.phase = Phase.APPLICATION
+        self.phase = APPLICATION
         self.deadline = NEVER
         self.busy = True
         self._home.executor.run(self, step)
@@ -179,7 +184,7 @@ class Connection:
 
     def unpark(self) -> None:
         """Watches the socket again after the request that ran while the client went on sending."""
-        if self.parked and self.phase is not Phase.CLOSED:
+        if self.parked and self.phase is not CLOSED:
             self.parked = False
             if not self.busy:
                 self._wait_for(READ)
@@ -191,13 +196,13 @@ class Connection:
         handler = self._handler
         dropped: OSError | None = None
         response = self._response
-        if step is Step.RESPOND:
+        if step is RESPOND:
             request, self._next_request = self._next_request, None
             assert request is not None
             self._response = response = handler.respond(request, self._home.keep_alive)
         assert response is not None
         try:
-            if step is Step.ABANDON:
+            if step is ABANDON:
                 dropped = ConnectionAbortedError("the client did not read its response in time")
             elif not self._pump(response):
                 return False
@@ -215,7 +220,7 @@ class Connection:
         if outbox and not outbox.send(self._sock):
             return False
         pull = self._handler.pull
-        while (output := pull(response)) is not None:
+        while not response.done and (output := pull(response)) is not None:
             if type(output) is bytes:
                 try:
                     sent = self._sock.send(output)
@@ -269,7 +274,7 @@ class Connection:
             return False
         home = self._home
         self._response = None
-        self.phase = Phase.IDLE
+        self.phase = IDLE
         self.deadline = home.clock() + home.times.keepalive_s
         self.busy = False
         if self.parked:
@@ -284,7 +289,7 @@ class Connection:
         response = self._response
         assert response is not None
         if self._outbox:
-            self.phase = Phase.FLUSH
+            self.phase = FLUSH
             self.deadline = self._home.clock() + self._home.times.write_s
             self._wait_for(WRITE)
             return
@@ -298,7 +303,7 @@ class Connection:
             self._refuse(error.status, error.detail)
             return
         if request is None:
-            self.phase = Phase.IDLE
+            self.phase = IDLE
             self.deadline = self._home.clock() + self._home.times.keepalive_s
             if self._receiver.expects is Expects.IDLE:
                 self._wait_for(READ)
@@ -307,12 +312,12 @@ class Connection:
         else:
             # Not at once: a client that pipelines without end must not keep the others waiting.
             self._next_request = request
-            self.phase = Phase.APPLICATION
+            self.phase = APPLICATION
             self._home.loop.defer(self._start_deferred)
 
     def _start_deferred(self) -> None:
         request = self._next_request
-        if request is not None and self.phase is Phase.APPLICATION:
+        if request is not None and self.phase is APPLICATION:
             self._start(request)
 
     def _flush(self) -> None:
@@ -320,10 +325,10 @@ class Connection:
             done = self._outbox.send(self._sock)
         except OSError:
             self._outbox.clear()
-            self._hand_over(Step.ABANDON)
+            self._hand_over(ABANDON)
             return
         if done:
-            self._hand_over(Step.RESUME)
+            self._hand_over(RESUME)
         else:
             self.deadline = self._home.loop.now + self._home.times.write_s
 
@@ -331,12 +336,12 @@ class Connection:
 
     def expire(self) -> None:
         """The deadline has passed."""
-        if self.phase in (Phase.HEAD, Phase.BODY):
+        if self.phase in (HEAD, BODY):
             self._refuse(408, "the request did not arrive in time")
-        elif self.phase is Phase.FLUSH:
+        elif self.phase is FLUSH:
             self._outbox.clear()
-            self._hand_over(Step.ABANDON)
-        elif self.phase is not Phase.APPLICATION:
+            self._hand_over(ABANDON)
+        elif self.phase is not APPLICATION:
             self.close()
 
     def limit_until(self, deadline: float) -> None:
@@ -368,7 +373,7 @@ class Connection:
             self.close()
             return
         self.parked = False
-        self.phase = Phase.LINGER
+        self.phase = LINGER
         self.deadline = self._home.loop.now + LINGER_S
         self._wait_for(READ)
 
@@ -385,8 +390,8 @@ class Connection:
 
     def close(self) -> None:
         """Closes the socket; the connection is gone."""
-        if self.phase is not Phase.CLOSED:
-            self.phase = Phase.CLOSED
+        if self.phase is not CLOSED:
+            self.phase = CLOSED
             self._home.loop.forget(self)
             self._forget_events()
             self._outbox.clear()

@@ -24,6 +24,8 @@ from prefork.wsgi.context import WSGIApplication as WSGIApplication
 
 _OURS = __file__
 
+_T = TypeVar("_T")
+
 _Base = TypeVar("_Base")
 
 
@@ -57,6 +59,18 @@ def load_class(reference: str, base: type[_Base]) -> type[_Base]:
     found = _look_up(_import_module(parsed, reference), parsed, reference)
     if not (isinstance(found, type) and issubclass(found, base)):
         raise BootError("callable", f"{reference!r} is no subclass of prefork.{base.__name__}")
+    return found
+
+
+def load_class(reference: str, base: type[_T]) -> type[_T]:
+    """Import the class named by `reference` ("package.module:Class"), which must be `base` or derived from it.
+
+    Raises BootError like `load_application`.
+    """
+    parsed = parse_target(reference)
+    found = _look_up(_import_module(parsed, reference), parsed, reference)
+    if parsed.arguments is not None or not isinstance(found, type) or not issubclass(found, base):
+        raise BootError("callable", f"{reference!r} is not a class derived from {base.__name__}")
     return found
 
 
@@ -177,9 +191,8 @@ def _check_callable(found: Any, target: str, parsed: Target) -> None:
         raise BootError(
             "callable", f"{target!r} is a {type(found).__name__}, not a callable WSGI application"
         )
-    if inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(
-        getattr(type(found), "__call__", None)
-    ):
+    call = inspect.getattr_static(type(found), "__call__", None)
+    if inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(call):
         raise BootError(
             "callable",
             f"{target!r} is an ASGI application (async def); this server runs WSGI, so wrap it (a2wsgi)",

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Protocol
 
+import msgspec
+
 from prefork.http.response import LAST_CHUNK, ResponseHead, build_head, early_hints
 from prefork.http.response import chunk as chunk_of
 from prefork.wsgi.filewrapper import FileSpan, FileWrapper
@@ -42,45 +44,29 @@ class ClientGoneError(ConnectionError):
     """Raised out of write() when nobody reads any more, so that the application stops; it is nobody's mistake."""
 
 
-class Response:
-    """The response to one request. All methods: only the thread that has the request."""
+class Response(msgspec.Struct, eq=False):
+    """The response to one request. All methods: only the thread that has the request.
 
-    __slots__ = (
-        "_chunked",
-        "_done",
-        "_head",
-        "_head_only",
-        "_iterable",
-        "_iterator",
-        "_minor",
-        "_remaining",
-        "_stamp",
-        "_write_out",
-        "body_bytes",
-        "head_sent",
-        "keep_alive",
-        "problem",
-    )
+    A struct because it is made three times as fast as a class with `__init__`, once for each request.
+    """
 
-    def __init__(
-        self, stamp: Stamp, write_out: Callable[[bytes], None], minor: int, head_only: bool, keep_alive: bool
-    ) -> None:
-        self._stamp = stamp
-        self._write_out = write_out
-        self._minor = minor
-        self._head_only = head_only
-        self.keep_alive = keep_alive
-        """The connection may serve another request after this response."""
-        self.head_sent = False
-        self.body_bytes = 0
-        self.problem = ""
-        """What the application did wrong although an answer went out (body shorter or longer than declared)."""
-        self._head: ResponseHead | None = None
-        self._iterable: Iterable[bytes] = ()
-        self._iterator: Iterator[Any] | None = None
-        self._remaining: int | None = None
-        self._chunked = False
-        self._done = False
+    _stamp: Stamp
+    _write_out: Callable[[bytes], None]
+    _minor: int
+    _head_only: bool
+    keep_alive: bool
+    """The connection may serve another request after this response."""
+    done: bool = False
+    """Nothing more will come out of `pull`."""
+    head_sent: bool = False
+    body_bytes: int = 0
+    problem: str = ""
+    """What the application did wrong although an answer went out (body shorter or longer than declared)."""
+    _head: ResponseHead | None = None
+    _iterable: Iterable[bytes] = ()
+    _iterator: Iterator[Any] | None = None
+    _remaining: int | None = None
+    _chunked: bool = False
 
     # What the application calls ---------------------------------------------------------------------------------
 
@@ -96,14 +82,14 @@ class Response:
                 exc_info = None  # no reference cycle through the traceback (PEP 3333, "Error Handling")
         elif self._head is not None:
             raise ApplicationError("start_response was called twice without exc_info")
-        if self._done:
+        if self.done:
             raise ApplicationError("start_response was called after the response had ended")
         self._head = build_head(status, headers)
         return self.write
 
     def write(self, data: bytes) -> None:
         """PEP 3333 write(): the bytes are on their way, or safely buffered, when this returns."""
-        if self._done or self._head is None:
+        if self.done or self._head is None:
             raise ApplicationError("write() was called outside of its response")
         if type(data) is not bytes:
             raise ApplicationError(f"write() takes bytes, not {type(data).__name__}")
@@ -114,7 +100,7 @@ class Response:
 
     def early_hints(self, headers: list[tuple[str, str]]) -> None:
         """`wsgi.early_hints`: sends a 103 interim response (RFC 8297); HTTP/1.0 clients know none."""
-        if self._minor and not self.head_sent and not self._done:
+        if self._minor and not self.head_sent and not self.done:
             self._write_out(early_hints(headers))
 
     # What the sender calls --------------------------------------------------------------------------------------
@@ -125,7 +111,7 @@ class Response:
 
     def pull(self) -> Output | None:
         """The next bytes to send, None at the end. Raises whatever the application raises, or ApplicationError."""
-        if self._done:
+        if self.done:
             return None
         iterator = self._iterator
         if iterator is None:
@@ -159,9 +145,9 @@ class Response:
         self.close_quietly()
         if self.head_sent:
             self.keep_alive = False
-            self._done = True
+            self.done = True
             return False
-        self._done = False
+        self.done = False
         self._head = build_head(
             "500 Internal Server Error", [("Content-Type", "text/plain"), ("Cache-Control", "no-store")]
         )
@@ -172,7 +158,7 @@ class Response:
     def close(self) -> None:
         """Calls the iterable's close() if it has one (PEP 3333); the caller calls this once. Raises what that raises."""
         iterable, self._iterable = self._iterable, ()
-        self._done = True
+        self.done = True
         if type(iterable) is not list and hasattr(iterable, "close"):
             iterable.close()
 
@@ -199,13 +185,11 @@ class Response:
             if count == 1:
                 (data,) = body
                 if type(data) is bytes and not self.head_sent:
-                    self._iterator = iter(())
-                    return self._with_head(data, len(data))
+                    return self._whole(data)
             elif all(type(data) is bytes for data in body) and not self.head_sent:
                 total = sum(map(len, body))
                 if total <= JOIN_BYTES:
-                    self._iterator = iter(())
-                    return self._with_head(b"".join(body), total)
+                    return self._whole(b"".join(body))
                 self._iterator = iter(body)
                 return self._render_head(total)
         elif kind is FileWrapper and not self.head_sent and not self._bodyless():
@@ -214,6 +198,23 @@ class Response:
                 return self._first_of_file(span)
         self._iterator = iter(body)
         return None
+
+    def _whole(self, data: bytes) -> Output:
+        length = len(data)
+        head = self._render_head(length)
+        self.done = True
+        if self._remaining != length or self._bodyless() or length > GATHER_BYTES:
+            return self._unlike(head, data)
+        self.body_bytes = length
+        return head + data
+
+    def _unlike(self, head: bytes, data: bytes) -> Output:
+        """A whole body that is no body, large, or of another length than was declared."""
+        if self._bodyless():
+            return head
+        framed = self._frame(data)
+        self._check_length()
+        return (head, framed) if type(framed) is bytes else (head, *framed)
 
     def _first_of_file(self, span: FileSpan) -> Output:
         head = self._render_head(span.length)
@@ -229,7 +230,7 @@ class Response:
     def _with_head(self, data: bytes, known_length: int | None) -> Output:
         head = self._render_head(known_length)
         if self._bodyless():
-            self._done = True
+            self.done = True
             return head
         framed = self._frame(data)
         if type(framed) is bytes and len(framed) <= GATHER_BYTES:
@@ -264,11 +265,10 @@ class Response:
         elif not self._minor:
             framing += b"Connection: keep-alive\r\n"
         stamp = self._stamp
+        lines = stamp.both
         if head.has_date or head.has_server:
             lines = (b"" if head.has_server else stamp.server) + (b"" if head.has_date else stamp.date)
-        else:
-            lines = stamp.both
-        return b"%b%b%b\r\n" % (head.block, lines, framing)
+        return head.block + lines + framing + b"\r\n"
 
     def _frame(self, data: bytes) -> bytes | tuple[bytes, ...]:
         """`data` as it goes on the wire after the head; empty when it lies beyond the declared length."""
@@ -291,9 +291,9 @@ class Response:
         if not self.head_sent:
             head = self._render_head(0)
             self._check_length()
-            self._done = True
+            self.done = True
             return head
-        self._done = True
+        self.done = True
         self._check_length()
         return LAST_CHUNK if self._chunked else None
 
