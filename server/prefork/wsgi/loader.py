@@ -24,8 +24,6 @@ from prefork.wsgi.context import WSGIApplication as WSGIApplication
 
 _OURS = __file__
 
-_T = TypeVar("_T")
-
 _Base = TypeVar("_Base")
 
 
@@ -59,18 +57,6 @@ def load_class(reference: str, base: type[_Base]) -> type[_Base]:
     found = _look_up(_import_module(parsed, reference), parsed, reference)
     if not (isinstance(found, type) and issubclass(found, base)):
         raise BootError("callable", f"{reference!r} is no subclass of prefork.{base.__name__}")
-    return found
-
-
-def load_class(reference: str, base: type[_T]) -> type[_T]:
-    """Import the class named by `reference` ("package.module:Class"), which must be `base` or derived from it.
-
-    Raises BootError like `load_application`.
-    """
-    parsed = parse_target(reference)
-    found = _look_up(_import_module(parsed, reference), parsed, reference)
-    if parsed.arguments is not None or not isinstance(found, type) or not issubclass(found, base):
-        raise BootError("callable", f"{reference!r} is not a class derived from {base.__name__}")
     return found
 
 

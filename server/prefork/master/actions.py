@@ -1,0 +1,197 @@
+"""What can be decided, and what each decision changes in the state.
+
+Owns: the actions, and `record`, which notes that one is being carried out, so that it is not planned twice.
+Runs in: master. Pure. Must not know: how an action is carried out (see `effects`), why (see `plan`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prefork.master.state import (
+    DUMP_GRACE_S,
+    EXIT_GRACE_S,
+    STOP_GRACE_S,
+    GenerationPhase,
+    Phase,
+    Pool,
+    Worker,
+    ZygotePhase,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnWorker:
+    """Have the zygote of `generation` fork a worker for `slot`."""
+
+    worker: int
+    slot: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class DrainWorker:
+    """Tell a worker to finish what it has and leave."""
+
+    worker: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopWorker:
+    """Tell a worker to leave at once."""
+
+    worker: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TerminateWorker:
+    """End a worker that does not serve yet (SIGTERM)."""
+
+    worker: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DumpWorker:
+    """Ask a worker that hangs for its Python stacks."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class KillWorker:
+    """SIGKILL."""
+
+    worker: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class BeginReload:
+    """Read the settings and start the zygote of a new generation."""
+
+
+@dataclass(frozen=True, slots=True)
+class BeginRestart:
+    """Start a new generation with the settings of the active one, whose zygote died."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The candidate has proved itself: it is the active generation now."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """The candidate failed: close what was opened for it."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Nothing of a generation is left: release what the master keeps for it."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExitZygote:
+    """Tell a zygote to leave."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class DumpZygote:
+    """Ask a zygote that hangs for its Python stacks."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class KillZygote:
+    """SIGKILL."""
+
+    generation: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Nothing is left to supervise: leave the loop."""
+
+
+WorkerAction = DrainWorker | StopWorker | TerminateWorker | DumpWorker | KillWorker
+ZygoteAction = ExitZygote | DumpZygote | KillZygote
+GenerationAction = Commit | Abort | Forget
+Action = SpawnWorker | WorkerAction | ZygoteAction | GenerationAction | BeginReload | BeginRestart | Finish
+
+
+def record(pool: Pool, action: Action, now: float) -> None:
+    """Note that `action` is being carried out at `now`."""
+    if isinstance(action, SpawnWorker):
+        limits = pool.generations[action.generation].limits
+        deadline = now + limits.boot_timeout_s
+        pool.workers[action.worker] = Worker(action.worker, action.slot, action.generation, deadline)
+        pool.next_worker_id = action.worker + 1
+    elif isinstance(action, DrainWorker | StopWorker | TerminateWorker | DumpWorker | KillWorker):
+        _record_worker(pool, action, now)
+    elif isinstance(action, ExitZygote | DumpZygote | KillZygote):
+        _record_zygote(pool, action, now)
+    elif isinstance(action, Commit | Abort | Forget):
+        _record_generation(pool, action)
+    elif isinstance(action, BeginReload):
+        pool.reload_wanted = False
+    elif isinstance(action, BeginRestart):
+        # Until the new generation is known; a failure to start it sets the next time.
+        pool.restart_at = now
+    else:
+        pool.finished = True
+
+
+def _record_worker(pool: Pool, action: WorkerAction, now: float) -> None:
+    worker = pool.workers[action.worker]
+    if isinstance(action, DrainWorker):
+        limits = pool.generations[worker.generation].limits
+        worker.phase, worker.deadline = Phase.DRAINING, now + limits.drain_timeout_s
+        worker.reason = action.reason
+    elif isinstance(action, StopWorker | TerminateWorker):
+        worker.phase, worker.deadline = Phase.STOPPING, now + STOP_GRACE_S
+        worker.reason = action.reason
+    elif isinstance(action, DumpWorker):
+        worker.phase, worker.deadline = Phase.HUNG, now + DUMP_GRACE_S
+    else:
+        worker.phase, worker.killed = Phase.KILLED, action.why
+
+
+def _record_zygote(pool: Pool, action: ZygoteAction, now: float) -> None:
+    generation = pool.generations[action.generation]
+    if isinstance(action, ExitZygote):
+        generation.zygote, generation.deadline = ZygotePhase.LEAVING, now + EXIT_GRACE_S
+    elif isinstance(action, DumpZygote):
+        generation.zygote, generation.deadline = ZygotePhase.HUNG, now + DUMP_GRACE_S
+    else:
+        generation.zygote, generation.zygote_killed = ZygotePhase.KILLED, action.why
+
+
+def _record_generation(pool: Pool, action: GenerationAction) -> None:
+    generation = pool.generations[action.generation]
+    if isinstance(action, Commit):
+        previous = pool.active_generation
+        # A count set by hand (TTIN, TTOU) stays unless the settings have changed theirs.
+        assert previous is not None, "the first generation becomes active when it serves"
+        if previous.target != generation.target:
+            pool.target = generation.target
+        previous.phase = GenerationPhase.RETIRED
+        generation.phase = GenerationPhase.ACTIVE
+        pool.active, pool.candidate = generation.number, None
+        pool.restart_failures = 0
+    elif isinstance(action, Abort):
+        generation.aborted = True
+    else:
+        del pool.generations[action.generation]

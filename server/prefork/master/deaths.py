@@ -1,0 +1,203 @@
+"""Deaths and failures: whose they are, what they mean, how long to wait before the next attempt.
+
+Owns: the difference between an exit that was asked for, a crash, a failed boot and a failed generation; back-off.
+Runs in: master. Pure. Must not know: how processes are started again (see `plan`).
+
+What a failure may cost: a candidate fails alone, and the active generation goes on. Only a first generation of which
+nothing ever served ends the server (exit 3).
+"""
+
+from __future__ import annotations
+
+from prefork.errors import EXIT_BOOT_FAILED
+from prefork.master.events import ProcessEnded, StartRefused
+from prefork.master.notes import Note
+from prefork.master.processes import Exit
+from prefork.master.state import (
+    MAX_EARLY_DEATHS,
+    STABLE_AFTER_S,
+    Failure,
+    Generation,
+    GenerationPhase,
+    Pool,
+    Slot,
+    Stop,
+    Worker,
+    ZygotePhase,
+)
+
+_BACKOFF_S = (0.1, 30.0)
+"""First and longest wait of a slot, after its second death in a row; the first is replaced at once."""
+
+_RESTART_BACKOFF_S = (1.0, 60.0)
+"""First and longest wait before another generation is started for a dead zygote, after the first attempt failed."""
+
+
+def slot_delay_s(failures: int) -> float:
+    """How long a slot waits after so many failures in a row."""
+    return 0.0 if failures <= 1 else _backoff_s(failures - 1, *_BACKOFF_S)
+
+
+def restart_delay_s(failures: int) -> float:
+    """How long to wait after so many generations in a row failed to replace one whose zygote died."""
+    return _backoff_s(failures, *_RESTART_BACKOFF_S)
+
+
+def _backoff_s(attempt: int, first_s: float, longest_s: float) -> float:
+    # The exponent is bounded: years of failures would overflow a float.
+    return min(longest_s, first_s * 2.0 ** min(attempt - 1, 30))
+
+
+# processes ----------------------------------------------------------------------------------------------------------
+
+
+def process_ended(pool: Pool, event: ProcessEnded, now: float) -> list[Note]:
+    """A child was collected: worker, zygote or stranger."""
+    pid = event.exit.pid
+    for worker in pool.workers.values():
+        if worker.pid == pid:
+            return _worker_ended(pool, worker, event, now)
+    for generation in pool.generations.values():
+        if generation.zygote_pid == pid and generation.zygote is not ZygotePhase.GONE:
+            return _zygote_ended(pool, generation, event, now)
+    return [Note("debug", "stranger_reaped", {"pid": pid, "how": str(event.exit)})]
+
+
+def _worker_ended(pool: Pool, worker: Worker, event: ProcessEnded, now: float) -> list[Note]:
+    del pool.workers[worker.id]
+    fields: dict[str, object] = {
+        "worker": worker.slot,
+        "gen": worker.generation,
+        "pid": worker.pid,
+        "how": str(event.exit),
+        "killed": worker.killed or None,
+        "reason": worker.reason or None,
+    }
+    if worker.reason or pool.stop is not Stop.NO:
+        clean = event.exit.code == 0 or worker.ready_at is None
+        return [Note("info" if clean else "warning", "worker_exited", fields)]
+    if worker.ready_at is not None:
+        return _worker_crashed(pool, worker, fields, event.stacks, now)
+    failure = worker.failure or Failure(
+        "boot", _boot_death("worker", worker.killed, event.exit), event.stacks
+    )
+    return _worker_failed(pool, worker, failure, fields, now)
+
+
+def _boot_death(who: str, killed: str, how: Exit) -> str:
+    return f"the {who} was {killed}" if killed else f"the {who} ended before it was ready: {how}"
+
+
+def worker_not_forked(pool: Pool, worker: Worker, error: str, now: float) -> list[Note]:
+    """It never was a process."""
+    del pool.workers[worker.id]
+    fields: dict[str, object] = {"worker": worker.slot, "gen": worker.generation, "how": "never forked"}
+    if worker.reason or pool.stop is not Stop.NO:
+        return []
+    return _worker_failed(pool, worker, Failure("fork", error), fields, now)
+
+
+def _worker_crashed(
+    pool: Pool, worker: Worker, fields: dict[str, object], stacks: str, now: float
+) -> list[Note]:
+    assert worker.ready_at is not None
+    slot = pool.slots.setdefault(worker.slot, Slot(worker.slot))
+    early = now - worker.ready_at < STABLE_AFTER_S
+    slot.failures = slot.failures + 1 if early else 1
+    fields |= {"served_s": round(now - worker.ready_at, 1), **_retry(slot, now)}
+    notes = [Note("error", "worker_exited", fields, stacks)]
+    generation = pool.generations[worker.generation]
+    if early and generation.number == pool.candidate:
+        generation.early_deaths += 1
+        if generation.early_deaths >= MAX_EARLY_DEATHS:
+            error = (
+                f"{generation.early_deaths} of its workers died soon after they were ready: {fields['how']}"
+            )
+            notes += _generation_failed(pool, generation, Failure("crash loop", error), now)
+    return notes
+
+
+def _worker_failed(
+    pool: Pool, worker: Worker, failure: Failure, fields: dict[str, object], now: float
+) -> list[Note]:
+    generation = pool.generations[worker.generation]
+    fields |= {"stage": failure.stage, "error": failure.error}
+    if generation.number == pool.candidate:
+        return [Note("error", "worker_exited", fields), *_generation_failed(pool, generation, failure, now)]
+    slot = pool.slots.setdefault(worker.slot, Slot(worker.slot))
+    slot.failures += 1
+    fields |= _retry(slot, now)
+    # The same traceback again and again would be a flood; the line with its counter is not.
+    repeated = generation.failure is not None and generation.failure.traceback == failure.traceback
+    generation.failure = failure
+    return [Note("error", "worker_exited", fields, "" if repeated else failure.traceback)]
+
+
+def _retry(slot: Slot, now: float) -> dict[str, object]:
+    delay_s = slot_delay_s(slot.failures)
+    slot.retry_at = now + delay_s
+    return {"failures": slot.failures, "retry_in_s": round(delay_s, 1)} if slot.failures > 1 else {}
+
+
+# generations --------------------------------------------------------------------------------------------------------
+
+
+def zygote_gives_up(pool: Pool, generation: Generation, failure: Failure, now: float) -> list[Note]:
+    """The zygote said why it cannot go on; it exits by itself."""
+    generation.zygote = ZygotePhase.LEAVING
+    if pool.stop is not Stop.NO:
+        return []
+    if generation.number == pool.candidate:
+        return _generation_failed(pool, generation, failure, now)
+    fields: dict[str, object] = {"gen": generation.number, "stage": failure.stage, "error": failure.error}
+    return [Note("error", "zygote_failed", fields, failure.traceback)]
+
+
+def _zygote_ended(pool: Pool, generation: Generation, event: ProcessEnded, now: float) -> list[Note]:
+    generation.zygote = ZygotePhase.GONE
+    fields: dict[str, object] = {
+        "gen": generation.number,
+        "pid": generation.zygote_pid,
+        "how": str(event.exit),
+        "killed": generation.zygote_killed or None,
+    }
+    expected = pool.stop is not Stop.NO or generation.phase in (
+        GenerationPhase.RETIRED,
+        GenerationPhase.FAILED,
+    )
+    if expected:
+        return [Note("debug", "zygote_exited", fields)]
+    if generation.number == pool.candidate:
+        error = _boot_death("zygote", generation.zygote_killed, event.exit)
+        failure = Failure("boot", error, event.stacks)
+        return _generation_failed(pool, generation, failure, now)
+    # Workers do not depend on it, but nobody can replace one that dies.
+    pool.restart_at = now
+    return [Note("error", "zygote_exited", fields, event.stacks)]
+
+
+def start_refused(pool: Pool, event: StartRefused, now: float) -> list[Note]:
+    """No candidate came to be."""
+    failure = event.failure
+    if event.restart:
+        _delay_restart(pool, now)
+    fields: dict[str, object] = {"stage": failure.stage, "error": failure.error, "serving_gen": pool.active}
+    return [Note("error", "reload_failed", fields, failure.traceback)]
+
+
+def _generation_failed(pool: Pool, generation: Generation, failure: Failure, now: float) -> list[Note]:
+    generation.phase, generation.failure = GenerationPhase.FAILED, failure
+    pool.candidate = None
+    fields: dict[str, object] = {"gen": generation.number, "stage": failure.stage, "error": failure.error}
+    active = pool.active_generation
+    if active is None:
+        pool.stop, pool.exit_code = Stop.FAST, EXIT_BOOT_FAILED
+        return [Note("error", "boot_failed", fields, failure.traceback)]
+    if not active.can_fork:
+        _delay_restart(pool, now)
+    return [Note("error", "reload_failed", {**fields, "serving_gen": active.number}, failure.traceback)]
+
+
+def _delay_restart(pool: Pool, now: float) -> None:
+    pool.restart_failures += 1
+    pool.restart_at = now + restart_delay_s(pool.restart_failures)

@@ -1,0 +1,112 @@
+"""Actions become messages, signals and closed descriptors.
+
+Owns: how each action is carried out. Runs in: master. Must not know: why (see `plan`), and the state beyond what an action
+names.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable
+
+from prefork.ipc.boot import STACKS_SIGNAL
+from prefork.ipc.channel import Channel
+from prefork.ipc.messages import Drain, Exit, ReopenLogs, Spawn, Stop
+from prefork.master import actions, events
+from prefork.master.generations import Generations
+from prefork.master.links import Links
+from prefork.master.processes import Processes
+from prefork.master.state import Pool
+
+
+class Effects:
+    """Carries out one action at a time. What it finds out at once comes back as events."""
+
+    def __init__(self, pool: Pool, processes: Processes, links: Links, generations: Generations) -> None:
+        self._pool = pool
+        self._processes = processes
+        self._links = links
+        self._generations = generations
+
+    def carry_out(self, action: actions.Action) -> Iterable[events.Event]:
+        """Do it. The state has recorded it already."""
+        match action:
+            case actions.SpawnWorker():
+                return self._spawn(action)
+            case actions.DrainWorker():
+                self._drain(action)
+            case actions.StopWorker():
+                self._links.tell_worker(action.worker, Stop(reason=action.reason))
+            case actions.TerminateWorker():
+                self._signal_worker(action.worker, signal.SIGTERM)
+            case actions.DumpWorker():
+                self._signal_worker(action.worker, STACKS_SIGNAL)
+            case actions.KillWorker():
+                return self._kill_worker(action)
+            case actions.ExitZygote():
+                self._links.tell_zygote(action.generation, Exit())
+            case actions.DumpZygote():
+                self._signal_zygote(action.generation, STACKS_SIGNAL)
+            case actions.KillZygote():
+                self._signal_zygote(action.generation, signal.SIGKILL)
+            case actions.BeginReload():
+                return [self._generations.reload()]
+            case actions.BeginRestart():
+                return [self._generations.restart()]
+            case actions.Commit():
+                self._generations.commit(action.generation)
+            case actions.Abort():
+                self._generations.abort(action.generation)
+            case actions.Forget():
+                self._generations.forget(action.generation)
+            case actions.Finish():
+                pass
+        return ()
+
+    def reopen_logs(self) -> None:
+        """Fresh log files for everybody, under the numbers everybody has."""
+        for generation, resources in self._generations.items():
+            fds = self._generations.files.files_among(resources.log_fds)
+            if not fds:
+                continue
+            message = ReopenLogs(targets=fds)
+            channels = [self._links.zygotes.get(generation)]
+            channels += [self._links.workers.get(each.id) for each in self._pool.of_generation(generation)]
+            for channel in channels:
+                if channel is not None:
+                    channel.send(message, fds)
+
+    def _spawn(self, action: actions.SpawnWorker) -> list[events.Event]:
+        zygote = self._links.zygotes.get(action.generation)
+        ours, theirs = Channel.pair()
+        message = Spawn(worker_id=action.worker, slot=action.slot)
+        sent = zygote is not None and zygote.send(message, [theirs.fileno()])
+        theirs.close()
+        if not sent:
+            ours.close()
+            return [events.WorkerNotForked(action.worker, "the zygote takes no orders")]
+        self._links.add_worker(action.worker, ours)
+        return []
+
+    def _drain(self, action: actions.DrainWorker) -> None:
+        worker = self._pool.workers[action.worker]
+        backlog = self._generations.to_empty(worker.generation, stopping=action.reason == "stop")
+        self._links.tell_worker(action.worker, Drain(reason=action.reason, backlog=backlog))
+
+    def _kill_worker(self, action: actions.KillWorker) -> list[events.Event]:
+        """Without a pid there may be a process, if its announcement was lost: end of file makes it leave."""
+        if self._pool.workers[action.worker].pid is None:
+            self._links.drop_worker(action.worker)
+            return [events.WorkerChannelEnded(action.worker)]
+        self._signal_worker(action.worker, signal.SIGKILL)
+        return []
+
+    def _signal_worker(self, worker: int, number: int) -> None:
+        pid = self._pool.workers[worker].pid
+        if pid is not None:
+            self._processes.kill(pid, number)
+
+    def _signal_zygote(self, generation: int, number: int) -> None:
+        pid = self._pool.generations[generation].zygote_pid
+        if pid is not None:
+            self._processes.kill(pid, number)

@@ -1,0 +1,161 @@
+"""What can happen to the pool.
+
+Owns: the events. Runs in: master. Must not know: what they change (see `transitions`), what is done about them (see
+`plan`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prefork.master.processes import Exit
+from prefork.master.state import Failure, Limits
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationStarted:
+    """A zygote was started, with settings that were accepted."""
+
+    target: int
+    limits: Limits
+    zygote_pid: int
+    restart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StartRefused:
+    """No zygote was started: the settings or the system forbid it."""
+
+    failure: Failure
+    restart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ZygoteReports:
+    """The zygote can fork workers."""
+
+    generation: int
+    preloaded: bool
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ZygoteGivesUp:
+    """The zygote says why it cannot."""
+
+    generation: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerForked:
+    """The worker is a process."""
+
+    worker: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerNotForked:
+    """The system would not fork."""
+
+    worker: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerAccepts:
+    """The worker is accepting connections."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerGivesUp:
+    """The worker says why it cannot boot."""
+
+    worker: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLeaves:
+    """The worker has drained and exits."""
+
+    worker: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerChannelEnded:
+    """End of file from a worker."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class ZygoteChannelEnded:
+    """End of file from a zygote."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEnded:
+    """A child was collected. `stacks` is what it wrote about its crash or hang."""
+
+    exit: Exit
+    stacks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadAsked:
+    """HUP."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleAsked:
+    """TTIN, TTOU."""
+
+    by: int
+
+
+@dataclass(frozen=True, slots=True)
+class PauseAsked:
+    """WINCH."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    """TERM, INT, QUIT."""
+
+    fast: bool
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClockJumped:
+    """The master itself stood still for so many seconds longer than it meant to (a suspended machine, SIGSTOP)."""
+
+    by_s: float
+
+
+Event = (
+    GenerationStarted
+    | StartRefused
+    | ZygoteReports
+    | ZygoteGivesUp
+    | WorkerForked
+    | WorkerNotForked
+    | WorkerAccepts
+    | WorkerGivesUp
+    | WorkerLeaves
+    | WorkerChannelEnded
+    | ZygoteChannelEnded
+    | ProcessEnded
+    | ReloadAsked
+    | ScaleAsked
+    | PauseAsked
+    | StopAsked
+    | ClockJumped
+)

@@ -1,0 +1,118 @@
+"""Starting a zygote.
+
+Owns: its command line, environment and inherited descriptors. Runs in: master. Must not know: what a zygote does, when one
+is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+import prefork
+from prefork.errors import BootError
+from prefork.identity import Identity
+from prefork.ipc.boot import Boot
+from prefork.ipc.channel import Channel
+from prefork.master.processes import Processes
+from prefork.master.stacks import Stacks
+from prefork.settings.model import Settings
+
+BOOTSTRAP = """\
+import sys
+if sys.path and not sys.path[0]:
+    del sys.path[0]
+root = sys.argv.pop(1)
+if root and root not in sys.path:
+    sys.path.append(root)
+try:
+    from prefork.zygote.main import main
+except (ImportError, SyntaxError) as error:
+    import json, socket
+    text = f"prefork cannot be imported by {sys.executable} (Python {sys.version.split()[0]}): {error}"
+    message = {"type": "zygote_failed", "v": 1, "stage": "python", "error": text}
+    socket.socket(fileno=int(sys.argv[1])).send(json.dumps(message).encode())
+    sys.exit(3)
+main()
+"""
+"""`python -c` puts the current directory first in sys.path: it goes before anything is imported, for it is the user's, and
+may hold a `logging.py` or a `socket.py` of theirs. If that Python cannot import prefork, the master is told so."""
+
+_NOT_FOR_CHILDREN = (
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PIDFDID",
+)
+"""What systemd tells the main process alone: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A zygote process that has just been started, and the master's ties to it."""
+
+    pid: int
+    channel: Channel
+    stacks: Stacks
+
+
+def launch(
+    processes: Processes,
+    generation: int,
+    settings: Settings,
+    *,
+    identity: Identity,
+    listeners: Sequence[tuple[int, str]] = (),
+    log_fd: int = 2,
+    access_fd: int | None = None,
+    trial: bool = False,
+) -> Launched:
+    """Start the zygote of a generation. Raises BootError (stage "python") if that fails."""
+    ours, theirs = Channel.pair()
+    stacks = Stacks.create()
+    boot = Boot(
+        generation=generation,
+        master_pid=os.getpid(),
+        settings=msgspec.Raw(msgspec.json.encode(settings)),
+        name=settings.server.name,
+        listeners=list(listeners),
+        log_fd=log_fd,
+        access_fd=access_fd,
+        stacks_fd=stacks.fd,
+        uid=identity.uid,
+        gid=identity.gid,
+        groups=list(identity.groups),
+        trial=trial,
+    )
+    boot_fd = os.memfd_create("prefork-boot")
+    python = settings.app.python or sys.executable
+    # Ours may run from a source tree that only our own sys.path knows.
+    root = "" if settings.app.python else str(Path(prefork.__file__).parent.parent)
+    command = [python, "-c", BOOTSTRAP, root, str(theirs.fileno()), str(boot_fd)]
+    inherit = [0, 1, 2, theirs.fileno(), boot_fd, stacks.fd, log_fd, *(fd for fd, _ in listeners)]
+    if access_fd is not None:
+        inherit.append(access_fd)
+    try:
+        os.write(boot_fd, msgspec.json.encode(boot))
+        pid = processes.spawn(command, _environment(settings), inherit)
+    except OSError as error:
+        ours.close()
+        stacks.close()
+        raise BootError("python", f"cannot start {python}: {error.strerror}") from error
+    finally:
+        theirs.close()
+        os.close(boot_fd)
+    return Launched(pid, ours, stacks)
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_CHILDREN}
+    return {**inherited, **settings.app.env}

@@ -1,0 +1,145 @@
+"""The channels to all zygotes and workers.
+
+Owns: who is at the other end of which channel, and the translation of messages into events. Runs in: master. Must not
+know: what an event leads to.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+from collections.abc import Iterator
+
+from prefork.ipc.channel import Channel, ChannelClosed, ChannelError
+from prefork.ipc.messages import (
+    AnyMessage,
+    Message,
+    Spawned,
+    SpawnFailed,
+    WorkerFailed,
+    WorkerLeaving,
+    WorkerReady,
+    ZygoteFailed,
+    ZygoteReady,
+)
+from prefork.master import events
+from prefork.master.signals import SignalInbox
+from prefork.master.state import Failure
+from prefork.observe.log import Log
+
+
+class Links:
+    """Channels by worker id and by generation, and the wait for any of them or a signal."""
+
+    def __init__(self, inbox: SignalInbox) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(inbox, selectors.EVENT_READ)
+        self.workers: dict[int, Channel] = {}
+        self.zygotes: dict[int, Channel] = {}
+
+    def wait(self, timeout_s: float | None) -> None:
+        """Until a message, an end of file or a signal has arrived, or the time is over."""
+        self._selector.select(timeout_s)
+
+    def add_worker(self, worker: int, channel: Channel) -> None:
+        """The master's end of a new worker's channel."""
+        self.workers[worker] = channel
+        self._selector.register(channel, selectors.EVENT_READ)
+
+    def add_zygote(self, generation: int, channel: Channel) -> None:
+        """The master's end of a new zygote's channel."""
+        self.zygotes[generation] = channel
+        self._selector.register(channel, selectors.EVENT_READ)
+
+    def tell_worker(self, worker: int, message: Message) -> None:
+        """Send, if it is still there. One that does not listen is ended by its deadline."""
+        channel = self.workers.get(worker)
+        if channel is not None:
+            channel.send(message)
+
+    def tell_zygote(self, generation: int, message: Message) -> None:
+        """Send, if it is still there."""
+        channel = self.zygotes.get(generation)
+        if channel is not None:
+            channel.send(message)
+
+    def drop_worker(self, worker: int) -> None:
+        """Close the channel, which tells a worker that hears nothing else to leave."""
+        self._drop(self.workers.pop(worker, None))
+
+    def drop_zygote(self, generation: int) -> None:
+        """Close the channel."""
+        self._drop(self.zygotes.pop(generation, None))
+
+    def close(self) -> None:
+        """Close everything."""
+        for channel in (*self.workers.values(), *self.zygotes.values()):
+            channel.close()
+        self._selector.close()
+
+    def receive(self, log: Log) -> Iterator[events.Event]:
+        """Everything that has arrived, in the order each peer sent it."""
+        for generation, channel in list(self.zygotes.items()):
+            for message in _messages(channel, log):
+                if message is None:
+                    self.drop_zygote(generation)
+                    yield events.ZygoteChannelEnded(generation)
+                else:
+                    yield from _from_zygote(generation, message)
+        for worker, channel in list(self.workers.items()):
+            for message in _messages(channel, log):
+                if message is None:
+                    self.drop_worker(worker)
+                    yield events.WorkerChannelEnded(worker)
+                else:
+                    yield from _from_worker(worker, message)
+
+    def _drop(self, channel: Channel | None) -> None:
+        if channel is not None:
+            self._selector.unregister(channel)
+            channel.close()
+
+
+def _messages(channel: Channel, log: Log) -> Iterator[AnyMessage | None]:
+    """All waiting messages; None for the end."""
+    while True:
+        try:
+            received = channel.receive()
+        except ChannelClosed:
+            yield None
+            return
+        except ChannelError as error:
+            log.error("channel_broken", error=error)
+            yield None
+            return
+        if received is None:
+            return
+        for fd in received.fds:
+            # Nobody sends descriptors to the master.
+            os.close(fd)
+        yield received.message
+
+
+def _from_zygote(generation: int, message: AnyMessage) -> Iterator[events.Event]:
+    match message:
+        case ZygoteReady():
+            yield events.ZygoteReports(generation, message.preloaded, message.note)
+        case ZygoteFailed():
+            failure = Failure(message.stage, message.error, message.traceback)
+            yield events.ZygoteGivesUp(generation, failure)
+        case SpawnFailed():
+            yield events.WorkerNotForked(message.worker_id, message.error)
+
+
+def _from_worker(worker: int, message: AnyMessage) -> Iterator[events.Event]:
+    """The channel says who speaks; the id in the message is for people who trace it."""
+    match message:
+        case Spawned():
+            yield events.WorkerForked(worker, message.pid)
+        case WorkerReady():
+            yield events.WorkerAccepts(worker)
+        case WorkerFailed():
+            failure = Failure(message.stage, message.error, message.traceback)
+            yield events.WorkerGivesUp(worker, failure)
+        case WorkerLeaving():
+            yield events.WorkerLeaves(worker, message.requests)

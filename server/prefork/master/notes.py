@@ -1,0 +1,19 @@
+"""What a change of state says to the log.
+
+Owns: the shape of a note. Runs in: master. Must not know: the log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One line of the log, and a traceback that belongs to it."""
+
+    level: Literal["debug", "info", "warning", "error"]
+    event: str
+    fields: dict[str, object] = field(default_factory=dict)
+    traceback: str = ""

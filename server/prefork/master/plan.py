@@ -1,0 +1,234 @@
+"""What to do now: the difference between what is and what should be.
+
+Owns: every decision of the supervision. Runs in: master. Pure: the same pool and time give the same plan, nothing is
+changed. Must not know: how anything is carried out.
+
+The rule is that of a rolling deployment: every slot 1..size holds one accepting worker of the desired generation. An empty
+slot is filled; an outdated worker is drained when its replacement in the same slot accepts; only one replacement at a
+time (a surge of one bounds the memory); what is too much is drained. Whatever takes too long is ended.
+
+It is level-triggered: a plan is made from the state alone, so a lost or repeated event cannot leave the pool halfway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prefork.master.actions import (
+    Abort,
+    Action,
+    BeginReload,
+    BeginRestart,
+    Commit,
+    DrainWorker,
+    DumpWorker,
+    DumpZygote,
+    ExitZygote,
+    Finish,
+    Forget,
+    KillWorker,
+    KillZygote,
+    SpawnWorker,
+    StopWorker,
+    TerminateWorker,
+)
+from prefork.master.state import (
+    Generation,
+    GenerationPhase,
+    Phase,
+    Pool,
+    Slot,
+    Stop,
+    Worker,
+    ZygotePhase,
+)
+
+_WORKER_TIMED = (Phase.BOOTING, Phase.HUNG, Phase.DRAINING, Phase.STOPPING, Phase.LOST)
+_ZYGOTE_TIMED = (ZygotePhase.BOOTING, ZygotePhase.HUNG, ZygotePhase.LEAVING)
+
+
+def plan(pool: Pool, now: float) -> list[Action]:
+    """The actions that are due. To be repeated, each recorded, until there are none."""
+    overdue = [*_overdue_workers(pool, now), *_overdue_zygotes(pool, now)]
+    if overdue:
+        # First: they change what the rest depends on.
+        return overdue
+    if pool.stop is not Stop.NO:
+        return [*_stopping(pool), *_ending_zygotes(pool), *_finish(pool)]
+    return [
+        *_generations(pool, now),
+        *_failed_workers(pool),
+        *_fill_slots(pool, now),
+        *_retire_workers(pool),
+        *_ending_zygotes(pool),
+    ]
+
+
+def next_deadline(pool: Pool, now: float) -> float | None:
+    """The next time at which the plan changes although nothing happens; None if it never does."""
+    times = [worker.deadline for worker in pool.workers.values() if worker.phase in _WORKER_TIMED]
+    times += [each.deadline for each in pool.generations.values() if each.zygote in _ZYGOTE_TIMED]
+    if pool.stop is Stop.NO:
+        times += [slot.retry_at for slot in pool.slots.values()]
+        times.append(pool.restart_at)
+    return min((time for time in times if time > now), default=None)
+
+
+# what takes too long ------------------------------------------------------------------------------------------------
+
+
+def _overdue_workers(pool: Pool, now: float) -> Iterator[Action]:
+    for worker in pool.workers.values():
+        if worker.phase not in _WORKER_TIMED or now < worker.deadline:
+            continue
+        limits = pool.generations[worker.generation].limits
+        if worker.phase is Phase.BOOTING and worker.pid is not None:
+            yield DumpWorker(worker.id)
+        elif worker.is_booting:
+            yield KillWorker(worker.id, f"not ready after boot_timeout = {limits.boot_timeout_s:g}s")
+        elif worker.phase is Phase.DRAINING:
+            yield KillWorker(worker.id, f"still busy after drain_timeout = {limits.drain_timeout_s:g}s")
+        elif worker.phase is Phase.STOPPING:
+            yield KillWorker(worker.id, "still busy at the end of a fast stop")
+        else:
+            yield KillWorker(worker.id, "it closed its channel to the master and did not exit")
+
+
+def _overdue_zygotes(pool: Pool, now: float) -> Iterator[Action]:
+    for generation in pool.generations.values():
+        if generation.zygote not in _ZYGOTE_TIMED or now < generation.deadline:
+            continue
+        if generation.zygote is ZygotePhase.BOOTING:
+            yield DumpZygote(generation.number)
+        elif generation.zygote is ZygotePhase.HUNG:
+            timeout_s = generation.limits.boot_timeout_s
+            yield KillZygote(generation.number, f"not ready after boot_timeout = {timeout_s:g}s")
+        else:
+            yield KillZygote(generation.number, "it did not leave when told to")
+
+
+# the end ------------------------------------------------------------------------------------------------------------
+
+
+def _stopping(pool: Pool) -> Iterator[Action]:
+    """Those who serve finish what they have; those who do not serve yet need not begin."""
+    for worker in pool.workers.values():
+        if worker.is_booting:
+            yield TerminateWorker(worker.id, "stop")
+        elif pool.stop is Stop.GRACEFUL and worker.phase is Phase.ACCEPTING:
+            yield DrainWorker(worker.id, "stop")
+        elif pool.stop is Stop.FAST and worker.phase in (Phase.ACCEPTING, Phase.DRAINING):
+            yield StopWorker(worker.id, "stop")
+
+
+def _finish(pool: Pool) -> Iterator[Action]:
+    zygotes_gone = all(each.zygote is ZygotePhase.GONE for each in pool.generations.values())
+    if zygotes_gone and not pool.workers and not pool.finished:
+        yield Finish()
+
+
+# generations --------------------------------------------------------------------------------------------------------
+
+
+def _generations(pool: Pool, now: float) -> Iterator[Action]:
+    for generation in pool.generations.values():
+        if generation.phase is GenerationPhase.FAILED and not generation.aborted:
+            yield Abort(generation.number)
+    candidate = pool.candidate_generation
+    if candidate is not None:
+        if _has_taken_over(pool, candidate):
+            yield Commit(candidate.number)
+    elif pool.reload_wanted:
+        yield BeginReload()
+    elif pool.active_generation is not None:
+        gone = pool.active_generation.zygote is ZygotePhase.GONE
+        if gone and now >= pool.restart_at:
+            yield BeginRestart()
+
+
+def _has_taken_over(pool: Pool, candidate: Generation) -> bool:
+    """Whether nothing can go wrong any more: it holds every slot it has to take over, alone."""
+    if not candidate.proven or candidate.phase is not GenerationPhase.READY or pool.paused:
+        return False
+    holders = [{worker.generation for worker in pool.accepting(slot)} for slot in pool.rolled_slots]
+    return all(generations == {candidate.number} for generations in holders)
+
+
+def _ending_zygotes(pool: Pool) -> Iterator[Action]:
+    """A zygote outlives its workers: files it made at import (and removes at its exit) are theirs too."""
+    for generation in pool.generations.values():
+        stopping = pool.stop is not Stop.NO
+        if not stopping and generation.phase not in (GenerationPhase.RETIRED, GenerationPhase.FAILED):
+            continue
+        if generation.zygote in (ZygotePhase.BOOTING, ZygotePhase.HUNG):
+            # It is inside the application's import and reads no messages.
+            yield KillZygote(generation.number, "the server stops" if stopping else "its generation failed")
+        elif not any(pool.of_generation(generation.number)):
+            if generation.zygote is ZygotePhase.READY:
+                yield ExitZygote(generation.number)
+            elif generation.zygote is ZygotePhase.GONE and not stopping:
+                yield Forget(generation.number)
+
+
+# workers ------------------------------------------------------------------------------------------------------------
+
+
+def _failed_workers(pool: Pool) -> Iterator[Action]:
+    """Workers of a failed generation that do not serve yet never will."""
+    for worker in pool.workers.values():
+        failed = pool.generations[worker.generation].phase is GenerationPhase.FAILED
+        if failed and worker.is_booting:
+            yield TerminateWorker(worker.id, "its generation failed")
+
+
+def _fill_slots(pool: Pool, now: float) -> Iterator[Action]:
+    worker_id = pool.next_worker_id
+    surging = any(worker.is_booting and pool.accepting(worker.slot) for worker in pool.workers.values())
+    for number in range(1, pool.size + 1):
+        slot = pool.slots.get(number) or Slot(number)
+        occupied = any(worker.is_booting or worker.phase is Phase.LOST for worker in pool.in_slot(number))
+        if occupied or now < slot.retry_at:
+            continue
+        accepting = pool.accepting(number)
+        if not accepting:
+            generation = _for_empty_slot(pool)
+        elif not surging and not any(pool.is_current(worker) for worker in accepting):
+            generation = _for_replacement(pool, number)
+            surging = generation is not None
+        else:
+            continue
+        if generation is not None:
+            yield SpawnWorker(worker_id, number, generation)
+            worker_id += 1
+
+
+def _for_empty_slot(pool: Pool) -> int | None:
+    """Who serves best in a slot nobody serves in: a candidate only if it has proved itself or nobody else can."""
+    active, candidate = pool.active_generation, pool.candidate_generation
+    candidate_can = candidate is not None and candidate.can_fork and candidate.phase is GenerationPhase.READY
+    active_can = active is not None and active.can_fork
+    if candidate is not None and candidate_can and (candidate.proven or not active_can):
+        return candidate.number
+    return active.number if active is not None and active_can else None
+
+
+def _for_replacement(pool: Pool, slot: int) -> int | None:
+    if pool.candidate is not None and slot not in pool.rolled_slots:
+        return None
+    desired = pool.desired
+    return desired if desired is not None and pool.generations[desired].can_fork else None
+
+
+def _retire_workers(pool: Pool) -> Iterator[Action]:
+    for worker in pool.workers.values():
+        if worker.phase is not Phase.ACCEPTING:
+            continue
+        if worker.slot > pool.size:
+            # Slots a candidate does not have are kept by those who hold them until it is committed.
+            yield DrainWorker(worker.id, "pause" if pool.paused else "scale")
+        elif not pool.is_current(worker) and _is_replaced(pool, worker):
+            yield DrainWorker(worker.id, worker.replace or "reload")
+
+
+def _is_replaced(pool: Pool, worker: Worker) -> bool:
+    return any(pool.is_current(other) for other in pool.accepting(worker.slot))

@@ -1,0 +1,138 @@
+"""The only place of the master that starts, signals and waits for processes.
+
+Owns: posix_spawn, kill, waitid and prctl, behind `Processes` so that everything else is tested without processes.
+Runs in: master. Must not know: generations, slots, settings.
+
+Why pids are safe here: a pid stays taken until its zombie is collected, and only this module does that for
+the master's children (workers are among them: it is a child subreaper). Whoever drops a pid from the tables in the same
+turn in which it collects it can never signal a stranger; pidfds would add nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended: one of the two is set."""
+
+    pid: int
+    code: int | None = None
+    signal: int | None = None
+
+    def __str__(self) -> str:
+        if self.signal is not None:
+            return f"signal {self.signal} ({_signal_name(self.signal)})"
+        return f"exit code {self.code}"
+
+
+class Processes(Protocol):
+    """What the supervisor needs from the system."""
+
+    def spawn(self, command: Sequence[str], environment: Mapping[str, str], inherit: Iterable[int]) -> int:
+        """Start a program that inherits the descriptors `inherit` under their numbers; returns its pid."""
+
+    def kill(self, pid: int, number: int) -> None:
+        """Send a signal to a child that has not been collected."""
+
+    def reap(self, learn: Callable[[], None]) -> list[Exit]:
+        """Collect all children that have ended; see `SystemProcesses.reap`."""
+
+    def wait(self, pid: int) -> Exit:
+        """Block until this child has ended, and collect it."""
+
+    def become_subreaper(self) -> None:
+        """Adopt orphaned descendants."""
+
+
+class SystemProcesses:
+    """The real ones."""
+
+    def spawn(self, command: Sequence[str], environment: Mapping[str, str], inherit: Iterable[int]) -> int:
+        """Start `command[0]` (a path, or a name looked up in PATH) with a clean signal state. Raises OSError.
+
+        Everything of ours is close-on-exec. dup2 of a descriptor onto itself in a file action clears that flag in the
+        child alone (POSIX.1-2024 posix_spawn_file_actions_adddup2, glibc >= 2.29, musl).
+        """
+        actions = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in sorted(set(inherit))]
+        return os.posix_spawnp(
+            command[0],
+            list(command),
+            dict(environment),
+            file_actions=actions,
+            setsigmask=(),
+            setsigdef=signal.valid_signals(),
+        )
+
+    def kill(self, pid: int, number: int) -> None:
+        """Send a signal. A zombie takes it silently (kill(2)), so nothing can go wrong before the pid is collected."""
+        os.kill(pid, number)
+
+    def reap(self, learn: Callable[[], None]) -> list[Exit]:
+        """Collect every child that has ended; `learn` reads all messages before each is collected.
+
+        A worker is announced by a message that was written before it could become our child, and may have left last words
+        of its own. Who is unknown after that is a stranger (a program of the application's that outlived its worker;
+        anything at all, for PID 1 of a container). Strangers are collected like everybody else.
+        """
+        ended: list[Exit] = []
+        while True:
+            # WNOWAIT: look without collecting.
+            pid = _next_zombie()
+            if pid is None:
+                return ended
+            learn()
+            ended.append(self.wait(pid))
+
+    def wait(self, pid: int) -> Exit:
+        """Block until this child has ended, and collect it."""
+        result = os.waitid(os.P_PID, pid, os.WEXITED)
+        assert result is not None, "without WNOHANG waitid waits"
+        if result.si_code == os.CLD_EXITED:
+            return Exit(pid, code=result.si_status)
+        return Exit(pid, signal=result.si_status)
+
+    def become_subreaper(self) -> None:
+        """Orphaned descendants become children of this process instead of init (prctl(2)). Raises OSError.
+
+        The setting survives exec and is not inherited by children.
+        """
+        libc = ctypes.CDLL(None, use_errno=True)
+        # Without argtypes, variadic arguments of C would have an undefined width.
+        libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
+        if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"PR_SET_CHILD_SUBREAPER: {os.strerror(number)}")
+
+
+def keep_from_children() -> None:
+    """Mark descriptors that came from whoever started us close-on-exec: they are none of the application's business."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names, not paths
+        if int(name) > 2:
+            # The descriptor of the listing itself is closed by now.
+            with contextlib.suppress(OSError):
+                os.set_inheritable(int(name), False)
+
+
+def _next_zombie() -> int | None:
+    try:
+        result = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return None if result is None else result.si_pid
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "real-time" if signal.SIGRTMIN <= number <= signal.SIGRTMAX else "unknown"

@@ -1,0 +1,67 @@
+"""What the master keeps open for a generation.
+
+Owns: its settings, listeners, log files and stacks, from the moment it is prepared until it is forgotten. Runs in: master.
+Must not know: workers, the state of the pool.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from prefork.identity import Identity, resolve
+from prefork.master.listening import listen_specs
+from prefork.master.logfiles import LogFiles
+from prefork.master.stacks import Stacks
+from prefork.net.listeners import Listener, bind_all
+from prefork.observe.log import Log
+from prefork.settings.cpus import usable_cpus
+from prefork.settings.model import Settings
+
+LoadSettings = Callable[[], Settings]
+
+
+@dataclass(slots=True)
+class Resources:
+    """Everything a generation needs besides processes."""
+
+    settings: Settings
+    identity: Identity
+    listeners: list[Listener]
+    log_fd: int
+    access_fd: int | None
+    addresses: list[tuple[int, str]] = field(init=False)
+    """(descriptor, address) as the zygote inherits them; kept after the listeners are closed here."""
+    stacks: Stacks | None = None
+
+    def __post_init__(self) -> None:
+        self.addresses = [(each.fileno(), str(each.address)) for each in self.listeners]
+
+    @property
+    def log_fds(self) -> tuple[int | None, int | None]:
+        """Where the processes of the generation write."""
+        return (self.log_fd, self.access_fd)
+
+    @property
+    def worker_count(self) -> int:
+        """`[workers] count`, with "auto" as the number of CPUs this server may use."""
+        count = self.settings.workers.count
+        return usable_cpus() if count == "auto" else int(count)
+
+    def log(self) -> Log:
+        """The master's log as these settings want it."""
+        return Log(self.log_fd, self.settings.log.level, role="master", pid=os.getpid())
+
+
+def prepare(settings: Settings, files: LogFiles, held: Sequence[Listener] = ()) -> Resources:
+    """Open what `settings` ask for; listeners in `held` are used as they are.
+
+    Raises ConfigError or ListenError; then nothing of it stays bound (log files are for the caller to close).
+    """
+    identity = resolve(settings.server.user, settings.server.group)
+    log_fd = files.open(settings.log.output)
+    access = settings.log.access
+    access_fd = None if access == "off" else files.open(access)
+    listeners = bind_all(listen_specs(settings), settings.server.backlog, held)
+    return Resources(settings, identity, listeners, log_fd, access_fd)

@@ -1,0 +1,45 @@
+"""Python stacks of processes that crashed or hang, as faulthandler wrote them into shared memory.
+
+Owns: the memfd, and what of such a text is worth showing. Runs in: master. Must not know: who wrote it, and why.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+_NOISE = re.compile(
+    r'  File "(<frozen importlib|<string>|[^"]*/importlib/__init__\.py"|[^"]*/prefork/(zygote|worker|wsgi)/)'
+    r"|Extension modules: |^$"
+)
+
+_LONGEST = 64 * 1024
+
+
+class Stacks:
+    """A memfd that all processes of one generation share."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    @classmethod
+    def create(cls) -> Stacks:
+        """An empty one."""
+        return cls(os.memfd_create("prefork-stacks"))
+
+    def take(self) -> str:
+        """What was written since the last call, without frames of prefork's and of the import system."""
+        text = os.pread(self.fd, _LONGEST, 0).decode("utf-8", "replace")
+        if text:
+            # Writers share the offset of the open file description: they go on at the start (open(2)).
+            os.lseek(self.fd, 0, os.SEEK_SET)
+            os.ftruncate(self.fd, 0)
+        return "\n".join(line for line in text.splitlines() if not _NOISE.match(line))
+
+    def close(self) -> None:
+        """Close this process's copy. May be called again."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1

@@ -1,0 +1,236 @@
+"""What the master knows: the pool, its slots, workers and generations.
+
+Owns: the data, and questions about it that have one answer. Runs in: master. Changed only by `events` (something happened)
+and `actions` (something was decided). Must not know: processes, sockets, files, the clock (times are given, in seconds
+of a monotonic clock).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+STABLE_AFTER_S = 2.0
+"""A worker that served this long is no sign of a crash loop when it dies."""
+
+STOP_GRACE_S = 1.0
+"""Between a fast stop and SIGKILL."""
+
+DUMP_GRACE_S = 0.5
+"""Between asking a process that hangs for its Python stacks and SIGKILL."""
+
+EXIT_GRACE_S = 5.0
+"""For the exit handlers of the application in a zygote."""
+
+MAX_EARLY_DEATHS = 3
+"""So many workers of a candidate that die within STABLE_AFTER_S of being ready end a reload."""
+
+
+class Phase(Enum):
+    """The life of a worker, in order."""
+
+    BOOTING = auto()
+    """Asked for; until it accepts connections."""
+    HUNG = auto()
+    """Boot took too long; it has been asked for its Python stacks."""
+    ACCEPTING = auto()
+    DRAINING = auto()
+    """Told to finish what it has and leave."""
+    STOPPING = auto()
+    """Told to leave at once."""
+    LOST = auto()
+    """Its channel ended; its exit should follow at once."""
+    KILLED = auto()
+    """SIGKILL was sent."""
+
+
+class ZygotePhase(Enum):
+    """The life of a zygote, in order."""
+
+    BOOTING = auto()
+    HUNG = auto()
+    READY = auto()
+    LEAVING = auto()
+    KILLED = auto()
+    GONE = auto()
+
+
+class GenerationPhase(Enum):
+    """The life of a generation: one configuration and one image of the code."""
+
+    BOOTING = auto()
+    """Its zygote imports the application."""
+    READY = auto()
+    """A candidate: it can make workers, and has to prove itself."""
+    ACTIVE = auto()
+    RETIRED = auto()
+    """A later one has taken over."""
+    FAILED = auto()
+
+
+class Stop(Enum):
+    """Whether the server is to end."""
+
+    NO = auto()
+    GRACEFUL = auto()
+    FAST = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Settings of a generation that supervision needs."""
+
+    boot_timeout_s: float
+    drain_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why something did not come up."""
+
+    stage: str
+    error: str
+    traceback: str = ""
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker process, from the moment it is asked for until it has been collected."""
+
+    id: int
+    slot: int
+    generation: int
+    deadline: float
+    """When the next, harder measure is due (if the phase has one)."""
+    pid: int | None = None
+    """None until its zygote's fork has been announced."""
+    phase: Phase = Phase.BOOTING
+    ready_at: float | None = None
+    reason: str = ""
+    """Why it was told to leave."""
+    killed: str = ""
+    """Why it was sent SIGKILL."""
+    replace: str = ""
+    """Why it is to be replaced although its generation is wanted; empty: it is not."""
+    failure: Failure | None = None
+    """What it said about its failed boot."""
+
+    @property
+    def is_booting(self) -> bool:
+        """On its way to serve."""
+        return self.phase in (Phase.BOOTING, Phase.HUNG)
+
+
+@dataclass(slots=True)
+class Slot:
+    """A place in the pool; what people call "worker 2"."""
+
+    number: int
+    failures: int = 0
+    """Deaths in a row before ready or soon after."""
+    retry_at: float = 0.0
+    """Not before this time is a worker started here."""
+
+
+@dataclass(slots=True)
+class Generation:
+    """One configuration, one zygote, and the workers forked from it."""
+
+    number: int
+    target: int
+    """How many workers its settings ask for."""
+    limits: Limits
+    deadline: float
+    """When the next, harder measure against its zygote is due (if the zygote's phase has one)."""
+    zygote_pid: int | None = None
+    zygote: ZygotePhase = ZygotePhase.BOOTING
+    phase: GenerationPhase = GenerationPhase.BOOTING
+    restart: bool = False
+    """It has the settings of the active one, whose zygote died."""
+    preloaded: bool = False
+    proven: bool = False
+    """One of its workers has accepted connections."""
+    early_deaths: int = 0
+    failure: Failure | None = None
+    aborted: bool = False
+    """It failed, and what it had opened has been closed."""
+    zygote_killed: str = ""
+    """Why its zygote was sent SIGKILL."""
+
+    @property
+    def can_fork(self) -> bool:
+        """Its zygote takes orders."""
+        return self.zygote is ZygotePhase.READY
+
+
+@dataclass(slots=True)
+class Pool:
+    """Everything the master decides about."""
+
+    target: int = 0
+    """How many workers there should be."""
+    workers: dict[int, Worker] = field(default_factory=dict)
+    slots: dict[int, Slot] = field(default_factory=dict)
+    generations: dict[int, Generation] = field(default_factory=dict)
+    active: int | None = None
+    """The generation that has proved itself last; None until the first has."""
+    candidate: int | None = None
+    """The generation that is to become active; at most one."""
+    next_worker_id: int = 1
+    next_generation: int = 1
+    paused: bool = False
+    complete: bool = False
+    """Once, all slots served."""
+    reload_wanted: bool = False
+    restart_failures: int = 0
+    restart_at: float = 0.0
+    """Not before this time is a generation started for a dead zygote."""
+    stop: Stop = Stop.NO
+    exit_code: int = 0
+    finished: bool = False
+
+    @property
+    def active_generation(self) -> Generation | None:
+        """The generation that serves."""
+        return None if self.active is None else self.generations[self.active]
+
+    @property
+    def candidate_generation(self) -> Generation | None:
+        """The generation that tries to."""
+        return None if self.candidate is None else self.generations[self.candidate]
+
+    @property
+    def desired(self) -> int | None:
+        """The generation every slot should be served by; None while there is none that can."""
+        candidate = self.candidate_generation
+        if candidate is not None and candidate.phase is GenerationPhase.READY:
+            return candidate.number
+        return self.active
+
+    @property
+    def size(self) -> int:
+        """How many slots are to be filled now."""
+        return 0 if self.paused else self.target
+
+    @property
+    def rolled_slots(self) -> range:
+        """The slots a candidate has to take over before it is committed: those that exist before and after."""
+        candidate = self.candidate_generation
+        return range(1, min(self.size, candidate.target if candidate else self.size) + 1)
+
+    def in_slot(self, slot: int) -> Iterator[Worker]:
+        """The workers of a slot: usually one, two while one replaces the other, more while some drain."""
+        return (worker for worker in self.workers.values() if worker.slot == slot)
+
+    def of_generation(self, number: int) -> Iterator[Worker]:
+        """The workers forked from one zygote."""
+        return (worker for worker in self.workers.values() if worker.generation == number)
+
+    def accepting(self, slot: int) -> list[Worker]:
+        """The workers of a slot that serve."""
+        return [worker for worker in self.in_slot(slot) if worker.phase is Phase.ACCEPTING]
+
+    def is_current(self, worker: Worker) -> bool:
+        """It serves for the wanted generation, and nothing asks for its replacement."""
+        return worker.generation == self.desired and not worker.replace

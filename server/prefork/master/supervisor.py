@@ -1,0 +1,145 @@
+"""The loop of the master: events in, plan out, actions carried out.
+
+Owns: the order of things within one turn. Runs in: master. Must not know: what an event changes (`transitions`), what is
+to be done (`plan`), how it is done (`effects`).
+"""
+
+from __future__ import annotations
+
+import signal
+import traceback
+from collections.abc import Callable, Iterable
+
+from prefork.master.actions import record
+from prefork.master.effects import Effects
+from prefork.master.events import (
+    ClockJumped,
+    Event,
+    PauseAsked,
+    ProcessEnded,
+    ReloadAsked,
+    ScaleAsked,
+    StopAsked,
+)
+from prefork.master.generations import Generations
+from prefork.master.links import Links
+from prefork.master.notes import Note
+from prefork.master.plan import next_deadline, plan
+from prefork.master.processes import Exit, Processes
+from prefork.master.signals import SignalInbox
+from prefork.master.state import Pool
+from prefork.master.transitions import apply
+
+JUMP_S = 5.0
+"""A wait that ends so much later than it should means that this process, or the machine, stood still."""
+
+_ASKS: dict[signal.Signals, Event] = {
+    signal.SIGHUP: ReloadAsked(),
+    signal.SIGTERM: StopAsked(fast=False, by="SIGTERM"),
+    signal.SIGINT: StopAsked(fast=True, by="SIGINT"),
+    signal.SIGQUIT: StopAsked(fast=True, by="SIGQUIT"),
+    signal.SIGTTIN: ScaleAsked(+1),
+    signal.SIGTTOU: ScaleAsked(-1),
+    signal.SIGWINCH: PauseAsked(),
+}
+
+
+class Supervisor:
+    """Runs the pool until it is told to stop, or its first generation cannot boot."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        processes: Processes,
+        inbox: SignalInbox,
+        links: Links,
+        generations: Generations,
+        clock: Callable[[], float],
+    ) -> None:
+        self._pool = pool
+        self._processes = processes
+        self._inbox = inbox
+        self._links = links
+        self._generations = generations
+        self._effects = Effects(pool, processes, links, generations)
+        self._clock = clock
+
+    def run(self, first: Event) -> int:
+        """Supervise from the start of the first generation to the end of the last process; returns the exit code."""
+        self._happened([first])
+        while not self._pool.finished:
+            try:
+                self._turn()
+            except Exception as error:  # noqa: BLE001 - logged; the pool serves on, and the next turn plans anew
+                self._generations.log.error("internal_error", error=f"{type(error).__name__}: {error}")
+                self._generations.log.traceback(traceback.format_exc())
+        return self._pool.exit_code
+
+    def _turn(self) -> None:
+        self._carry_out_plan()
+        if self._pool.finished:
+            return
+        self._wait()
+        self._take_signals()
+        # Before reaping: last words come before the death they explain.
+        self._receive()
+        self._happened(self._ended(exit) for exit in self._processes.reap(self._receive))
+
+    def _carry_out_plan(self) -> None:
+        while actions := plan(self._pool, self._clock()):
+            for action in actions:
+                # Recorded first: whatever goes wrong then, it is not tried again at once and for ever.
+                record(self._pool, action, self._clock())
+                self._happened(self._effects.carry_out(action))
+
+    def _wait(self) -> None:
+        now = self._clock()
+        deadline = next_deadline(self._pool, now)
+        self._links.wait(None if deadline is None else deadline - now)
+        if deadline is not None and self._clock() - deadline > JUMP_S:
+            self._happened([ClockJumped(self._clock() - deadline)])
+
+    def _take_signals(self) -> None:
+        for number in self._inbox.take():
+            if number in _ASKS:
+                self._happened([_ASKS[number]])
+            elif number is signal.SIGUSR1:
+                self._reopen_logs()
+            elif number is signal.SIGUSR2:
+                self._generations.log.warning("upgrade_unsupported", by="SIGUSR2")
+
+    def _receive(self) -> None:
+        self._happened(self._links.receive(self._generations.log))
+
+    def _reopen_logs(self) -> None:
+        for error in self._generations.files.reopen():
+            self._generations.log.error("log_not_reopened", error=error)
+        self._effects.reopen_logs()
+        self._generations.log.info("logs_reopened")
+
+    def _ended(self, exit: Exit) -> ProcessEnded:
+        return ProcessEnded(exit, self._last_words(exit))
+
+    def _last_words(self, exit: Exit) -> str:
+        """Stacks that a process left behind: its own, unless two of a generation crash in the same moment."""
+        if exit.code == 0:
+            return ""
+        for worker in self._pool.workers.values():
+            if worker.pid == exit.pid:
+                return self._generations.stacks_of(worker.generation)
+        for generation in self._pool.generations.values():
+            if generation.zygote_pid == exit.pid:
+                return self._generations.stacks_of(generation.number)
+        return ""
+
+    def _happened(self, events: Iterable[Event]) -> None:
+        for event in events:
+            for note in apply(self._pool, event, self._clock()):
+                self._tell(note)
+
+    def _tell(self, note: Note) -> None:
+        log = self._generations.log
+        write = {"debug": log.debug, "info": log.info, "warning": log.warning, "error": log.error}[note.level]
+        write(note.event, **note.fields)
+        if note.traceback:
+            log.traceback(note.traceback)

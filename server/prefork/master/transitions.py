@@ -1,0 +1,234 @@
+"""What each event changes in the state.
+
+Owns: those changes, except for deaths and failures (see `deaths`). Runs in: master. Pure: no clock, no system call; what
+the log should say is returned. Must not know: what is done about it (see `plan`).
+"""
+
+from __future__ import annotations
+
+from prefork.master import deaths
+from prefork.master.events import (
+    ClockJumped,
+    Event,
+    GenerationStarted,
+    PauseAsked,
+    ProcessEnded,
+    ReloadAsked,
+    ScaleAsked,
+    StartRefused,
+    StopAsked,
+    WorkerAccepts,
+    WorkerChannelEnded,
+    WorkerForked,
+    WorkerGivesUp,
+    WorkerLeaves,
+    WorkerNotForked,
+    ZygoteChannelEnded,
+    ZygoteGivesUp,
+    ZygoteReports,
+)
+from prefork.master.notes import Note
+from prefork.master.state import (
+    EXIT_GRACE_S,
+    Generation,
+    GenerationPhase,
+    Phase,
+    Pool,
+    Stop,
+    ZygotePhase,
+)
+
+
+def apply(pool: Pool, event: Event, now: float) -> list[Note]:
+    """Change `pool` by what happened at `now`; returns what the log should say."""
+    match event:
+        case ProcessEnded():
+            return deaths.process_ended(pool, event, now)
+        case WorkerForked() | WorkerNotForked() | WorkerAccepts() | WorkerGivesUp() | WorkerLeaves():
+            return _from_worker(pool, event, now)
+        case WorkerChannelEnded():
+            return _worker_channel_ended(pool, event, now)
+        case ZygoteReports() | ZygoteGivesUp() | ZygoteChannelEnded():
+            return _from_zygote(pool, event, now)
+        case GenerationStarted():
+            return _generation_started(pool, event, now)
+        case StartRefused():
+            return deaths.start_refused(pool, event, now)
+        case ReloadAsked() | ScaleAsked() | PauseAsked() | StopAsked():
+            return _asked(pool, event)
+        case ClockJumped():
+            return _clock_jumped(pool, event)
+
+
+# workers ------------------------------------------------------------------------------------------------------------
+
+
+def _from_worker(
+    pool: Pool,
+    event: WorkerForked | WorkerNotForked | WorkerAccepts | WorkerGivesUp | WorkerLeaves,
+    now: float,
+) -> list[Note]:
+    worker = pool.workers.get(event.worker)
+    if worker is None:
+        return []
+    fields: dict[str, object] = {"worker": worker.slot, "gen": worker.generation, "pid": worker.pid}
+    match event:
+        case WorkerForked():
+            worker.pid = event.pid
+            return [Note("debug", "worker_forked", {**fields, "pid": event.pid})]
+        case WorkerNotForked():
+            return deaths.worker_not_forked(pool, worker, event.error, now)
+        case WorkerGivesUp():
+            worker.failure = event.failure
+            return []
+        case WorkerLeaves():
+            return [Note("debug", "worker_leaving", {**fields, "requests": event.requests})]
+        case WorkerAccepts():
+            if not worker.is_booting:
+                # It has been told to leave in the meantime.
+                return []
+            worker.phase, worker.ready_at = Phase.ACCEPTING, now
+            _prove(pool, pool.generations[worker.generation])
+            return [Note("info", "worker_ready", fields), *_completed(pool)]
+
+
+def _prove(pool: Pool, generation: Generation) -> None:
+    """It can serve. The first generation has nobody to take over from: it is active from here on."""
+    generation.proven = True
+    if pool.active is None:
+        generation.phase = GenerationPhase.ACTIVE
+        pool.active, pool.candidate = generation.number, None
+
+
+def _completed(pool: Pool) -> list[Note]:
+    if pool.complete or not all(pool.accepting(slot) for slot in range(1, pool.size + 1)):
+        return []
+    pool.complete = True
+    return [Note("info", "ready", {"gen": pool.desired, "workers": pool.size})]
+
+
+def _worker_channel_ended(pool: Pool, event: WorkerChannelEnded, now: float) -> list[Note]:
+    """End of file, after all of the worker's messages: its exit follows. Without a pid it never was a process."""
+    worker = pool.workers.get(event.worker)
+    if worker is None:
+        return []
+    if worker.pid is None:
+        return deaths.worker_not_forked(pool, worker, "the zygote ended before the fork", now)
+    if worker.is_booting or worker.phase is Phase.ACCEPTING:
+        worker.phase, worker.deadline = Phase.LOST, now + EXIT_GRACE_S
+    return []
+
+
+# generations --------------------------------------------------------------------------------------------------------
+
+
+def _generation_started(pool: Pool, event: GenerationStarted, now: float) -> list[Note]:
+    generation = Generation(
+        number=pool.next_generation,
+        target=event.target,
+        limits=event.limits,
+        deadline=now + event.limits.boot_timeout_s,
+        zygote_pid=event.zygote_pid,
+        restart=event.restart,
+    )
+    if pool.active is None:
+        pool.target = event.target
+    pool.generations[generation.number] = generation
+    pool.candidate = generation.number
+    pool.next_generation += 1
+    return [Note("debug", "zygote_started", {"gen": generation.number, "pid": generation.zygote_pid})]
+
+
+def _from_zygote(
+    pool: Pool, event: ZygoteReports | ZygoteGivesUp | ZygoteChannelEnded, now: float
+) -> list[Note]:
+    generation = pool.generations.get(event.generation)
+    if generation is None:
+        return []
+    match event:
+        case ZygoteReports():
+            return _zygote_reports(generation, event)
+        case ZygoteGivesUp():
+            return deaths.zygote_gives_up(pool, generation, event.failure, now)
+        case ZygoteChannelEnded():
+            if generation.zygote in (ZygotePhase.BOOTING, ZygotePhase.HUNG, ZygotePhase.READY):
+                generation.zygote, generation.deadline = ZygotePhase.LEAVING, now + EXIT_GRACE_S
+            return []
+
+
+def _zygote_reports(generation: Generation, event: ZygoteReports) -> list[Note]:
+    if generation.zygote not in (ZygotePhase.BOOTING, ZygotePhase.HUNG):
+        return []
+    generation.zygote = ZygotePhase.READY
+    if generation.phase is GenerationPhase.BOOTING:
+        generation.phase = GenerationPhase.READY
+    generation.preloaded = event.preloaded
+    fields: dict[str, object] = {"gen": generation.number, "preloaded": event.preloaded}
+    fields["pid"] = generation.zygote_pid
+    notes = [Note("info", "zygote_ready", fields)]
+    if event.note:
+        hint = "each worker imports the application itself; memory is not shared"
+        notes.append(
+            Note("warning", "not_preloaded", {"gen": generation.number, "found": event.note, "hint": hint})
+        )
+    return notes
+
+
+# what people ask for ------------------------------------------------------------------------------------------------
+
+
+def _asked(pool: Pool, event: ReloadAsked | ScaleAsked | PauseAsked | StopAsked) -> list[Note]:
+    if pool.stop is not Stop.NO:
+        if isinstance(event, StopAsked) and pool.stop is Stop.GRACEFUL:
+            # A second request means now, whichever signal it is.
+            pool.stop = Stop.FAST
+            return [Note("info", "stopping", {"how": "fast", "by": event.by})]
+        return []
+    match event:
+        case StopAsked():
+            pool.stop = Stop.FAST if event.fast else Stop.GRACEFUL
+            return [Note("info", "stopping", {"how": "fast" if event.fast else "graceful", "by": event.by})]
+        case PauseAsked():
+            if pool.paused:
+                return []
+            pool.paused = True
+            return [Note("info", "paused", {"hint": "HUP or TTIN resumes"})]
+        case ReloadAsked():
+            waits = pool.candidate is not None
+            notes = [Note("info", "reload_queued", {"after_gen": pool.candidate})] if waits else []
+            pool.reload_wanted = True
+            return [*_resume(pool), *notes]
+        case ScaleAsked():
+            resumed = _resume(pool)
+            return resumed or _scale(pool, event.by)
+
+
+def _resume(pool: Pool) -> list[Note]:
+    if not pool.paused:
+        return []
+    pool.paused = False
+    return [Note("info", "resumed", {"workers": pool.target})]
+
+
+def _scale(pool: Pool, by: int) -> list[Note]:
+    before = pool.target
+    pool.target = max(1, before + by)
+    if pool.target == before:
+        return [
+            Note(
+                "warning", "not_scaled", {"workers": before, "hint": "one worker is the least; WINCH pauses"}
+            )
+        ]
+    return [Note("info", "scaled", {"workers": pool.target, "by": f"{pool.target - before:+d}"})]
+
+
+# time ---------------------------------------------------------------------------------------------------------------
+
+
+def _clock_jumped(pool: Pool, event: ClockJumped) -> list[Note]:
+    """Nobody could do anything in that time, or be heard: every deadline moves."""
+    for worker in pool.workers.values():
+        worker.deadline += event.by_s
+    for generation in pool.generations.values():
+        generation.deadline += event.by_s
+    return [Note("warning", "clock_jumped", {"by_s": round(event.by_s, 1)})]

@@ -1,0 +1,1 @@
+"""The zygote: imports the application once, inspects itself, freezes, and forks workers on command."""

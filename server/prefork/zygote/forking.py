@@ -1,0 +1,107 @@
+"""Workers on command: the zygote's loop and the double fork.
+
+Owns: how a worker is made, so that it is a child of the master and inherits nothing it must not have. Runs in: zygote,
+and for a moment in the middle process and the worker. Must not know: what a worker does, the application.
+
+The zygote forks a middle process, which forks the worker, tells the master its pid and ends; the worker is then adopted by
+the master (PR_SET_CHILD_SUBREAPER), who waits for it like for a child of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import NoReturn
+
+from prefork.ipc.channel import Channel, ChannelError
+from prefork.ipc.messages import Exit, ReopenLogs, Spawn, Spawned, SpawnFailed, ZygoteFailed
+from prefork.zygote.hygiene import flush_streams, wait_until_adopted
+from prefork.zygote.inspection import other_threads
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """Seen only by a fresh worker: who it is."""
+
+    worker_id: int
+    slot: int
+    channel: Channel
+
+
+def serve(channel: Channel) -> Birth | None:
+    """Fork workers until told to leave or the master is gone (None).
+
+    In a worker it returns its Birth: the caller unwinds first, so that no frame of the zygote lives on below it.
+    """
+    while True:
+        channel.wait(None)
+        try:
+            received = channel.receive()
+        except ChannelError:
+            return None
+        if received is None:
+            continue
+        message = received.message
+        if isinstance(message, Exit):
+            return None
+        if isinstance(message, Spawn):
+            if not _may_fork(channel):
+                return None
+            birth = _fork_worker(channel, message, Channel.from_fd(received.fds[0]))
+            if birth is not None:
+                return birth
+        elif isinstance(message, ReopenLogs):
+            _replace(received.fds, message.targets)
+
+
+def _may_fork(channel: Channel) -> bool:
+    """Whether this is still the only thread: something may have started one since the inspection."""
+    threads = other_threads()
+    if threads:
+        error = f"the application started {len(threads)} thread(s) after its import: {', '.join(threads)}"
+        channel.send(ZygoteFailed(stage="fork", error=error))
+    return not threads
+
+
+def _fork_worker(channel: Channel, spawn: Spawn, worker_channel: Channel) -> Birth | None:
+    flush_streams()
+    try:
+        middle = os.fork()
+    except OSError as error:
+        worker_channel.close()
+        channel.send(SpawnFailed(worker_id=spawn.worker_id, error=f"fork: {error.strerror}"))
+        return None
+    if middle:
+        # Closed before the next fork: an end of this channel in a sibling would keep end-of-file from the master.
+        worker_channel.close()
+        _, status = os.waitpid(middle, 0)
+        code = os.waitstatus_to_exitcode(status)
+        if code:
+            reason = os.strerror(code) if code > 0 else f"ended by signal {-code}"
+            channel.send(SpawnFailed(worker_id=spawn.worker_id, error=f"fork: {reason}"))
+        return None
+    middle_pid = os.getpid()
+    try:
+        worker = os.fork()
+    except OSError as error:
+        os._exit(error.errno or 1)
+    if worker:
+        _end_middle(worker_channel, spawn.worker_id, worker)
+    wait_until_adopted(middle_pid)
+    channel.close()
+    return Birth(spawn.worker_id, spawn.slot, worker_channel)
+
+
+def _end_middle(worker_channel: Channel, worker_id: int, pid: int) -> NoReturn:
+    """Tell the master, then end: it cannot see the worker as its child before that. No exit handler, no flush."""
+    try:
+        worker_channel.send(Spawned(worker_id=worker_id, pid=pid))
+    finally:
+        os._exit(0)
+
+
+def _replace(fds: tuple[int, ...], targets: list[int]) -> None:
+    """Put fresh log files behind the numbers everybody writes to."""
+    for fd, target in zip(fds, targets, strict=False):
+        os.dup2(fd, target, inheritable=False)
+        os.close(fd)

@@ -1,0 +1,198 @@
+"""The life of a zygote, from exec to the last fork.
+
+Owns: the order of the steps and why it is this one. Runs in: zygote, and the first moments of each worker. Must not know:
+the master's plans.
+
+Started by the master as `python -c BOOTSTRAP CHANNEL_FD BOOT_FD` in a fresh interpreter: new code, no inherited objects,
+only the descriptors it was given.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+from setproctitle import setproctitle
+
+from prefork.errors import EXIT_BOOT_FAILED, BootError
+from prefork.identity import Identity
+from prefork.ipc.boot import Boot
+from prefork.ipc.channel import Channel
+from prefork.ipc.messages import ZygoteFailed, ZygoteReady, clip
+from prefork.observe.log import Log
+from prefork.settings.model import Settings
+from prefork.worker.boot import WorkerBoot
+from prefork.wsgi.loader import WSGIApplication
+from prefork.zygote import hygiene
+from prefork.zygote.forking import Birth, serve
+from prefork.zygote.inspection import open_sockets
+from prefork.zygote.preload import freeze, preload
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """What every worker is a copy of."""
+
+    boot: Boot
+    settings: Settings
+    application: WSGIApplication | None
+    collect: bool
+
+
+def main() -> NoReturn:
+    """Entered by the bootstrap. Never returns."""
+    environment = dict(os.environ)
+    hygiene.reset_signals()
+    channel = Channel.from_fd(int(sys.argv[-2]))
+    boot = _read_boot(int(sys.argv[-1]))
+    hygiene.die_with_parent(boot.master_pid)
+    try:
+        image = _prepare(boot, channel, environment)
+    except BootError as error:
+        _report(channel, error)
+        hygiene.leave(EXIT_BOOT_FAILED)
+    birth = None if boot.trial else serve(channel)
+    if birth is None:
+        hygiene.leave(0)
+    _live_as_worker(image, birth)
+
+
+def _prepare(boot: Boot, channel: Channel, environment: Mapping[str, str]) -> _Image:
+    """All steps from a bare interpreter to one that can fork. Raises BootError."""
+    # Descriptors inherited by number are inheritable: programs the application starts must not hold our sockets.
+    hygiene.keep_from_programs()
+    hygiene.dump_stacks_to(boot.stacks_fd)
+    suffix = f" [{boot.name}]" if boot.name else ""
+    setproctitle(f"prefork: zygote gen {boot.generation}{suffix}")
+    settings = _decode_settings(boot)
+    if settings.server.umask is not None:
+        os.umask(settings.server.umask)
+    # Before the first line of the application, and before chdir: what root may enter, this user may not.
+    Identity(boot.uid, boot.gid, tuple(boot.groups)).drop()
+    hygiene.die_with_parent(boot.master_pid)
+    # Before the application's paths come first in sys.path, and before the fork: shared by all workers.
+    import prefork.worker.main  # noqa: F401
+
+    _enter_application_directory(settings)
+    mode = "auto" if boot.trial and settings.app.preload == "never" else settings.app.preload
+    preloaded = preload(settings.app.target, mode, open_sockets(), boot.unsafe_note)
+    if preloaded.restart and not boot.trial:
+        _restart(boot, preloaded.note, channel, environment)
+    collect = freeze()
+    channel.send(ZygoteReady(preloaded=preloaded.application is not None, note=clip(preloaded.note)))
+    return _Image(boot, settings, preloaded.application, collect)
+
+
+def _read_boot(fd: int) -> Boot:
+    with open(fd, "rb") as file:
+        file.seek(0)
+        return msgspec.json.decode(file.read(), type=Boot)
+
+
+def _decode_settings(boot: Boot) -> Settings:
+    try:
+        return msgspec.json.decode(boot.settings, type=Settings)
+    except msgspec.MsgspecError as error:
+        # Another release of prefork in the environment of `[app] python`.
+        raise BootError(
+            "settings", f"the prefork in {sys.prefix} does not understand the settings: {error}"
+        ) from error
+
+
+def _enter_application_directory(settings: Settings) -> None:
+    directory = settings.app.chdir
+    if directory is not None:
+        try:
+            os.chdir(directory)
+        except OSError as error:
+            raise BootError(
+                "chdir", f"[app] chdir = {directory!r}: {error.strerror} (uid {os.geteuid()})"
+            ) from error
+    sys.path[0:0] = [*settings.app.path, directory or str(Path.cwd())]
+    # Not the zygote's own arguments: applications look here for commands such as "runserver".
+    sys.argv[:] = ["prefork"]
+
+
+def _restart(boot: Boot, note: str, channel: Channel, environment: Mapping[str, str]) -> NoReturn:
+    """Execute this zygote again, in the same process, without the application that made it unsafe to fork.
+
+    Exec ends its threads and, with close-on-exec on everything else, its sockets. Exit handlers do not run: they would
+    wait for threads that may never end. Raises BootError.
+    """
+    fd = os.memfd_create("prefork-boot")
+    os.write(fd, msgspec.json.encode(msgspec.structs.replace(boot, unsafe_note=clip(note, 2000))))
+    inherited = [channel.fileno(), fd, boot.stacks_fd, boot.log_fd, *(number for number, _ in boot.listeners)]
+    if boot.access_fd is not None:
+        inherited.append(boot.access_fd)
+    hygiene.flush_streams()
+    hygiene.keep_from_programs(keep=inherited)
+    arguments = [*sys.orig_argv[:-2], str(channel.fileno()), str(fd)]
+    try:
+        os.execve(sys.executable, arguments, dict(environment))
+    except OSError as error:
+        raise BootError("preload", f"cannot execute {sys.executable} again: {error.strerror}") from error
+
+
+def _report(channel: Channel, error: BootError) -> None:
+    channel.send(
+        ZygoteFailed(stage=error.stage, error=clip(error.error, 4000), traceback=clip(error.traceback))
+    )
+
+
+def _live_as_worker(image: _Image, birth: Birth) -> NoReturn:
+    """A fresh worker, with an unwound stack, at the start of its own life."""
+    from prefork.worker.main import run
+
+    hygiene.reset_worker_signals()
+    # The setting of the zygote is not inherited (prctl(2)). Set before the adoption it would fire at once: the parent
+    # whose death it waits for would be the middle process.
+    hygiene.die_with_parent(image.boot.master_pid, signal.SIGTERM)
+    hygiene.forget_inherited_exit_handlers()
+    # `random` has seeded itself at the fork (os.register_at_fork); generators of the application's own have not.
+    if image.collect:
+        gc.enable()
+    boot = image.boot
+    suffix = f" [{boot.name}]" if boot.name else ""
+    setproctitle(f"prefork: worker {birth.slot} gen {boot.generation}{suffix}")
+    log = Log(
+        boot.log_fd,
+        image.settings.log.level,
+        role="worker",
+        pid=os.getpid(),
+        worker=birth.slot,
+        gen=boot.generation,
+    )
+    code = 1
+    try:
+        run(
+            WorkerBoot(
+                settings=image.settings,
+                worker_id=birth.worker_id,
+                slot=birth.slot,
+                generation=boot.generation,
+                master_pid=boot.master_pid,
+                channel=birth.channel,
+                listeners=tuple(boot.listeners),
+                application=image.application,
+                log=log,
+                access_fd=boot.access_fd,
+            )
+        )
+        code = 0
+    except BaseException as error:  # noqa: BLE001 - the last frame of the process: whatever it is, it is told
+        _tell_crash(log, error)
+    hygiene.leave(code)
+
+
+def _tell_crash(log: Log, error: BaseException) -> None:
+    import traceback
+
+    log.error("worker_crashed", error=f"{type(error).__name__}: {error}")
+    log.traceback("".join(traceback.format_exception(error)))
