@@ -15,8 +15,8 @@ import os
 import select
 import stat
 
-PATIENCE_S = 0.1
-"""How long the first line waits for a slow reader. Those after it do not wait until the reader catches up."""
+PATIENCE_S = 1.0
+"""How long a line waits for a slow reader. When that was in vain, those after it do not wait until there is room."""
 
 
 class LineWriter:
