@@ -1,5 +1,9 @@
 """Taking new connections from the shared listeners, only when a request could start now.
 
+The kernel wakes one waiting worker for a new connection (EPOLLEXCLUSIVE). A worker that is woken and then cannot accept at once,
+because a request came in the same turn or its threads are all busy, would leave the connection waiting beside idle workers: it
+passes the *baton*, an eventfd that all workers wait on in the same exclusive way, and another one accepts in its place.
+
 Owns: whether this worker listens, the pause when every thread is busy, when the process is out of descriptors or has as many
 connections as it may, and the emptying of the backlog when the server stops. Runs in the worker, loop thread. Must not know:
 HTTP.
@@ -8,6 +12,7 @@ HTTP.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,11 +25,14 @@ from prefork.worker.timers import NEVER
 from prefork.wsgi.context import EventLog
 from prefork.wsgi.environ import connection_environ
 
-EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
-"""accept(2): the process or the system has no room for one more."""
+CLIENT_GONE = frozenset(
+    (errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.ENONET)
+    + (errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.ETIMEDOUT, errno.EPERM)
+)
+"""accept(2), "Error handling": what went wrong is the new connection, not the listener; take the next one."""
 
 PAUSE_S = 1.0
-"""How long a worker without descriptors leaves new connections to the others."""
+"""How long a worker that cannot accept leaves new connections to the others."""
 
 EVICT = 8
 """Idle keep-alive connections closed at once to make room."""
@@ -50,6 +58,7 @@ class Acceptor:
         executor: Executor,
         tell_when_free: Callable[[], None],
         log: EventLog,
+        baton_fd: int | None = None,
     ) -> None:
         self._loop = loop
         self._doors = {door.sock.fileno(): door for door in doors}
@@ -57,6 +66,7 @@ class Acceptor:
         self._executor = executor
         self._tell_when_free = tell_when_free
         self._log = log
+        self._baton_fd = baton_fd
         self._listening = False
         self._leaving = False
         self.deadline = NEVER
@@ -75,7 +85,9 @@ class Acceptor:
         self._listening = True
         self.deadline = NEVER
         for fd, door in self._doors.items():
-            self._loop.add(fd, LISTEN, self._callback(door))
+            self._loop.add(fd, LISTEN, self._callback(door), ahead=self._pass_baton)
+        if self._baton_fd is not None:
+            self._loop.add(self._baton_fd, LISTEN, self._take_baton)
 
     def pause(self) -> None:
         """Leaves new connections to the other workers."""
@@ -83,6 +95,8 @@ class Acceptor:
             self._listening = False
             for fd in self._doors:
                 self._loop.remove(fd)
+            if self._baton_fd is not None:
+                self._loop.remove(self._baton_fd)
 
     def leave(self) -> None:
         """This worker accepts no more."""
@@ -104,13 +118,31 @@ class Acceptor:
 
         return ready
 
+    # The baton --------------------------------------------------------------------------------------------------
+
+    def _pass_baton(self) -> None:
+        if self._baton_fd is not None:
+            os.eventfd_write(self._baton_fd, 1)
+
+    def _take_baton(self, _events: int) -> None:
+        assert self._baton_fd is not None
+        try:
+            os.eventfd_read(self._baton_fd)
+        except BlockingIOError:
+            # Another worker was faster; but it may have taken two batons in one read, so look all the same.
+            pass
+        for door in self._doors.values():
+            self._loop.defer(lambda door=door: self._accept(door))  # type: ignore[misc]
+
     # Accepting --------------------------------------------------------------------------------------------------
 
     def _accept(self, door: Door) -> None:
-        self.yield_when_saturated()
         if not self._listening:
             return
-        if len(self._connections) >= self._connections.maximum:
+        if self._executor.saturated:
+            self.yield_when_saturated()
+            self._pass_baton()
+        elif len(self._connections) >= self._connections.maximum:
             self._make_room()
         else:
             self._accept_one(door)
@@ -121,10 +153,10 @@ class Acceptor:
         except BlockingIOError:
             return False  # another worker was faster
         except OSError as error:
-            if error.errno in EXHAUSTED:
-                self._out_of_descriptors(error)
-                return False
-            return True  # the client gave up meanwhile: accept(2) reports pending network errors of the new socket
+            if error.errno in CLIENT_GONE:
+                return True
+            self._cannot_accept(error)
+            return False
         sock.setblocking(False)
         self._connections.open(sock, peer, connection_environ(door.environ, peer))
         return True
@@ -134,7 +166,8 @@ class Acceptor:
         if not self._connections.close_idle(EVICT):
             self.pause()
 
-    def _out_of_descriptors(self, error: OSError) -> None:
+    def _cannot_accept(self, error: OSError) -> None:
+        """Mostly out of descriptors (EMFILE): leave new connections to the others for a moment, and make room."""
         self.pause()
         closed = self._connections.close_idle(EVICT)
         self._log.warning(

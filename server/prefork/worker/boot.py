@@ -34,3 +34,5 @@ class WorkerBoot:
     log: Log
     access_fd: int | None
     """Where access lines go; None: no access log."""
+    baton_fd: int | None = None
+    """An eventfd (non-blocking) shared by all workers, by which one hands a wake-up on that it cannot use; see `worker.acceptor`."""

@@ -45,6 +45,7 @@ class EventLoop:
         self._deferred: deque[Callable[[], None]] = deque()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._running = False
+        self._ahead: dict[int, Callable[[], None]] = {}
         self.watch = self._wheel.watch
         """watch(timed): see to its deadline."""
         self.forget = self._wheel.forget
@@ -52,9 +53,14 @@ class EventLoop:
 
     # Descriptors ------------------------------------------------------------------------------------------------
 
-    def add(self, fd: int, events: int, callback: Callback) -> None:
-        """Calls `callback(event mask)` in each turn in which `fd` is ready (level-triggered)."""
+    def add(self, fd: int, events: int, callback: Callback, ahead: Callable[[], None] | None = None) -> None:
+        """Calls `callback(event mask)` in each turn in which `fd` is ready (level-triggered).
+
+        `ahead` is called before anything else in a turn in which `fd` is ready together with other descriptors.
+        """
         self._callbacks[fd] = callback
+        if ahead is not None:
+            self._ahead[fd] = ahead
         self._epoll.register(fd, events)
 
     def modify(self, fd: int, events: int) -> None:
@@ -64,6 +70,7 @@ class EventLoop:
     def remove(self, fd: int) -> None:
         """Watches `fd` no longer. To be called before it is closed."""
         if self._callbacks.pop(fd, None) is not None:
+            self._ahead.pop(fd, None)
             self._epoll.unregister(fd)
 
     # Work for later ---------------------------------------------------------------------------------------------
@@ -92,12 +99,16 @@ class EventLoop:
         """Turns until `stop`. `on_turn` is called at the end of each turn."""
         self._running = True
         poll, callbacks, wheel, clock = self._epoll.poll, self._callbacks, self._wheel, self._clock
-        deferred = self._deferred
+        deferred, ahead = self._deferred, self._ahead
         while self._running:
             events = poll(0 if deferred else wheel.timeout_s(clock()), MAX_EVENTS)
             # Deadlines are judged by the time at which the events were fetched: bytes that came while the application had
             # the thread are seen before anybody is called late.
             self.now = now = clock()
+            if len(events) > 1:
+                for fd, _mask in events:
+                    if fd in ahead:
+                        ahead[fd]()
             for fd, mask in events:
                 callback = callbacks.get(fd)
                 if callback is not None:

@@ -97,7 +97,7 @@ def _serve(
         executor = InlineExecutor()
         tell_when_free = _never_saturated
     connections.executor = executor
-    acceptor = Acceptor(loop, doors, connections, executor, tell_when_free, context.log)
+    acceptor = Acceptor(loop, doors, connections, executor, tell_when_free, context.log, boot.baton_fd)
     departure = Departure(loop, boot.channel, acceptor, connections, executor, boot.log)
     _handle_sigterm(boot, loop, departure)
 
