@@ -51,11 +51,11 @@ def _resolve(address: TcpAddress) -> tuple[socket.AddressFamily, Any]:
     family know that.
     """
     try:
-        answers = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    except (socket.gaierror, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, socket.gaierror) else str(error)
+        # As bytes: the host is plain ASCII, and a text would go through the IDNA codec, whose rules are stricter.
+        answers = socket.getaddrinfo(address.host.encode(), address.port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
         raise ListenError(
-            f"cannot listen on {address}: the host {address.host!r} is unknown ({reason}); use an IP address "
+            f"cannot listen on {address}: the host {address.host!r} is unknown ({error.strerror}); use an IP address "
             "or a name this machine can look up"
         ) from error
     family, _, _, _, sockaddr = next((a for a in answers if a[0] == socket.AF_INET), answers[0])
