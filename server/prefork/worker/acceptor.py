@@ -26,8 +26,19 @@ from prefork.wsgi.context import EventLog
 from prefork.wsgi.environ import connection_environ
 
 CLIENT_GONE = frozenset(
-    (errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.ENONET)
-    + (errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.ETIMEDOUT, errno.EPERM)
+    {
+        errno.ECONNABORTED,
+        errno.EPROTO,
+        errno.ENETDOWN,
+        errno.ENOPROTOOPT,
+        errno.EHOSTDOWN,
+        errno.ENONET,
+        errno.EHOSTUNREACH,
+        errno.EOPNOTSUPP,
+        errno.ENETUNREACH,
+        errno.ETIMEDOUT,
+        errno.EPERM,
+    }
 )
 """accept(2), "Error handling": what went wrong is the new connection, not the listener; take the next one."""
 

@@ -35,4 +35,4 @@ class WorkerBoot:
     access_fd: int | None
     """Where access lines go; None: no access log."""
     baton_fd: int | None = None
-    """An eventfd (non-blocking) shared by all workers, by which one hands a wake-up on that it cannot use; see `worker.acceptor`."""
+    """An eventfd, non-blocking, shared by all workers: one hands on a wake-up that it cannot use; see `worker.acceptor`."""
