@@ -13,7 +13,7 @@ from typing import Any
 from prefork.settings import tomltext
 from prefork.settings.kinds.text import Environment
 from prefork.settings.model import TABLES, option
-from prefork.settings.nearest import did_you_mean
+from prefork.settings.nearest import did_you_mean, nearest
 from prefork.settings.overrides import Override
 
 
@@ -101,17 +101,21 @@ def _no_key(table: str, key: str) -> str:
 def _suggestion(table: str, key: str) -> str:
     """The nearest key of this table, or else of any."""
     here = did_you_mean(key, TABLES[table].options) if table in TABLES else ""
-    return here or did_you_mean(
-        key, [f"{other.name}.{name}" for other in TABLES.values() for name in other.options]
-    )
+    owners = {name: other.name for other in TABLES.values() for name in other.options}
+    found = nearest(key, owners)
+    return here or (f'; did you mean "{owners[found]}.{found}"?' if found else "")
 
 
 def _no_table(path: str, name: str, value: object) -> str:
     """Why `name` at the top of the file is wrong."""
     if name in TABLES:
         return f"{path}: {name} = {tomltext.shown(value)}: is a table; write [{name}] and its keys under it"
+    suggestion = did_you_mean(name, TABLES, "[{}]")
     if isinstance(value, dict):
-        return f"{path}: [{name}]: there is no such table{did_you_mean(name, TABLES, '[{}]')}"
+        return f"{path}: [{name}]: there is no such table{suggestion}"
     owner = next((table for table in TABLES.values() if name in table.options), None)
-    rule = f"belongs in the table [{owner.name}]" if owner else f"there is no such key{_suggestion('', name)}"
+    if owner is not None:
+        rule = f"belongs in the table [{owner.name}]"
+    else:
+        rule = f"there is no such key{_suggestion('', name) or suggestion}"
     return f"{path}: {tomltext.key(name)} = {tomltext.shown(value)}: {rule}"

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_LONGEST_SHOWN = 80
+_LONGEST_SHOWN = 200
 
 
 def key(name: str) -> str:

@@ -1,0 +1,81 @@
+"""Where settings come from, as arguments.
+
+Owns: the options shared by the commands that load settings. Runs in: cli. Must not know: what settings mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass
+
+from prefork.cli.command import UsageError
+from prefork.errors import ConfigError
+from prefork.settings.load import Loaded, load
+from prefork.settings.overrides import Override, parse_assignment, value_of
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsSource:
+    """A file and what the command line lays over it; can be loaded again and again, as a reload does."""
+
+    file: str | None
+    """Absolute: the file is found again whatever becomes of the current directory."""
+    overrides: tuple[Override, ...]
+    directory: str
+
+    def load(self) -> Loaded:
+        """Read everything anew. Raises `ConfigError`."""
+        return load(self.file, self.overrides, directory=self.directory)
+
+    def __str__(self) -> str:
+        return self.file or "the command line"
+
+
+def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
+    """`-c FILE`, `MODULE:APP` and everything that overrides a key."""
+    parser.add_argument("-c", "--config", metavar="FILE", help="settings file (TOML)")
+    parser.add_argument("target", nargs="?", metavar="MODULE:APP", help="the application (app.target)")
+    parser.add_argument(
+        "--bind",
+        action="append",
+        metavar="ADDRESS",
+        help='"host:port" or "unix:path", instead of server.listen; may be given several times',
+    )
+    parser.add_argument("--workers", metavar="N", help='worker processes, or "auto" (workers.count)')
+    parser.add_argument("--threads", metavar="N", help="threads of each worker (workers.threads)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="TABLE.KEY=VALUE",
+        help="override any key of the settings file, such as requests.max_body=1GiB; may be given several times",
+    )
+
+
+def settings_source(arguments: argparse.Namespace) -> SettingsSource:
+    """What the arguments say. Raises `UsageError` if they name no application, `ConfigError` for a bad --set."""
+    overrides: list[Override] = []
+    if arguments.target is not None:
+        overrides.append(Override("app.target", arguments.target, "command line"))
+    if arguments.bind:
+        overrides.append(Override("server.listen", arguments.bind, "--bind"))
+    for key, text, option in (
+        ("workers.count", arguments.workers, "--workers"),
+        ("workers.threads", arguments.threads, "--threads"),
+    ):
+        if text is not None:
+            overrides.append(Override(key, value_of(key, text), option))
+    overrides += map(parse_assignment, arguments.set)  # last: it is the strongest
+    if arguments.config is None and not any(override.key == "app.target" for override in overrides):
+        raise UsageError("name a settings file (-c FILE) or an application (MODULE:APP)")
+    directory = _current_directory()
+    file = os.path.join(directory, arguments.config) if arguments.config is not None else None  # noqa: PTH118
+    return SettingsSource(file, tuple(overrides), directory)
+
+
+def _current_directory() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - settings hold paths as texts
+    except OSError as error:  # somebody removed it
+        raise ConfigError(f"the current directory: {os.strerror(error.errno or 0)}") from error

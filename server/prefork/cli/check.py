@@ -1,0 +1,41 @@
+"""`prefork check`: would a server with these settings start?
+
+Owns: what is said about it. Runs in: cli. Must not know: how the application is imported (in a child, exactly as a
+zygote would).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from prefork.cli.arguments import add_settings_arguments, settings_source
+from prefork.cli.command import Command
+from prefork.errors import EXIT_OK, BootError
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    source = settings_source(arguments)
+    settings = source.load().settings
+    print(f"settings: right ({source})", flush=True)
+
+    from prefork.master.trial import try_application
+
+    try:
+        try_application(settings)
+    except BootError as error:
+        if error.traceback:
+            print(error.traceback.rstrip("\n"), file=sys.stderr)
+        raise
+    print(f"application: imports ({settings.app.target})")
+    return EXIT_OK
+
+
+COMMAND = Command(
+    name="check",
+    summary="check settings, and import the application once",
+    description="Check settings, then import the application in a process of its own. Nothing is bound or served. "
+    "Exit code 0: all is well; 78: the settings are wrong; 3: the application does not import.",
+    add_arguments=add_settings_arguments,
+    run=_run,
+)

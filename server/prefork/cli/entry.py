@@ -1,0 +1,138 @@
+"""From argv to an exit code.
+
+Owns: choosing the command, and what a person sees when it fails. Runs in: cli. Must not know: what commands do.
+
+This is the only module that ends the process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from prefork.cli.command import Command, Parser, UsageError
+from prefork.cli.commands import COMMANDS
+from prefork.errors import EXIT_FAILURE, EXIT_OK, PreforkError
+from prefork.settings.nearest import did_you_mean
+from prefork.version import __version__
+
+EXIT_USAGE = 2
+"""As argparse and the shells have it."""
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+"""As a shell reports a process that SIGINT ended."""
+
+INTRO = """\
+prefork serves a WSGI application with a pool of processes.
+
+  prefork MODULE:APP         serve the application APP of the module MODULE on http://127.0.0.1:8000
+  prefork -c FILE            serve as the settings file says
+  prefork config --reference > server.toml
+                             begin a settings file
+  prefork --help             everything else
+"""
+
+USAGE = """prefork -c FILE [options]
+       prefork MODULE:APP [options]
+       prefork COMMAND ..."""
+
+EPILOG = """\
+commands:
+{commands}
+  (prefork COMMAND --help tells more)
+
+signals to the running server:
+  HUP             reload settings and application; if the new ones do not work, the old ones stay
+  TERM            stop when all requests are answered
+  INT, QUIT       stop at once
+  USR1            open log files anew
+  TTIN, TTOU      one worker more, one fewer
+  WINCH           stop all workers, keep the server
+
+exit codes:
+  0   stopped as asked      3   the application does not start
+  71  address or pid file in use       78  the settings are wrong
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command in `argv` (default: that of the process) and end the process with its exit code."""
+    sys.exit(run(sys.argv[1:] if argv is None else argv))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command in `argv`; whatever goes wrong becomes lines on stderr and an exit code."""
+    try:
+        code = _dispatch(argv)
+        sys.stdout.flush()
+    except UsageError as error:
+        _complain(f"{error} (try: {error.help_command})")
+        return EXIT_USAGE
+    except PreforkError as error:
+        _complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader left (`prefork config | head`). Python flushes stdout once more at exit, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILURE
+    return code
+
+
+def _complain(text: str) -> None:
+    for line in text.splitlines():
+        print(f"prefork: {line}", file=sys.stderr)
+
+
+def _dispatch(argv: Sequence[str]) -> int:
+    if not argv:
+        sys.stderr.write(INTRO)
+        return EXIT_USAGE
+    first = argv[0]
+    if first in ("-h", "--help"):
+        _front_parser().print_help()
+        return EXIT_OK
+    if first in ("-V", "--version"):
+        print(f"prefork {__version__}")
+        return EXIT_OK
+    if first in COMMANDS:
+        return _run_command(COMMANDS[first], argv[1:])
+    if first.startswith("-") or ":" in first:
+        return _run_command(COMMANDS["run"], argv)
+    raise UsageError(_unknown_word(first))
+
+
+def _run_command(command: Command, argv: Sequence[str]) -> int:
+    parser = Parser(prog=f"prefork {command.name}", description=command.description, allow_abbrev=False)
+    command.add_arguments(parser)
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        suggestion = did_you_mean(unknown[0].partition("=")[0], parser.option_names(), "{}")
+        parser.error(f"unknown argument {unknown[0]}{suggestion}")
+    return command.run(arguments)
+
+
+def _unknown_word(word: str) -> str:
+    if word.endswith(".toml"):
+        return f"{word}: is a settings file; write -c {word}"
+    suggestion = did_you_mean(word, COMMANDS, "prefork {}")
+    return f"{word}: is no command, and no application (write MODULE:APP, such as {word}:app){suggestion}"
+
+
+def _front_parser() -> argparse.ArgumentParser:
+    """Only for its help: that of `run`, and all else there is."""
+    commands = "\n".join(f"  {command.name:<15} {command.summary}" for command in COMMANDS.values())
+    parser = Parser(
+        prog="prefork",
+        usage=USAGE,
+        description="Serve a WSGI application with a pool of processes.",
+        epilog=EPILOG.format(commands=commands),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-V", "--version", action="store_true", help="show the version")
+    COMMANDS["run"].add_arguments(parser)
+    return parser
