@@ -69,7 +69,8 @@ class Server:
             self.process = subprocess.Popen(
                 [*executable, *argv],
                 cwd=directory,
-                env={**os.environ, **(environment or {})},
+                # Without byte code: two releases of a file within one second would share it (PEP 552).
+                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=self.out.write_fd,
                 stderr=self.log.write_fd,
