@@ -121,9 +121,10 @@ def _worker_failed(
     pool: Pool, worker: Worker, failure: Failure, fields: dict[str, object], now: float
 ) -> list[Note]:
     generation = pool.generations[worker.generation]
-    fields |= {"stage": failure.stage, "error": failure.error}
     if generation.number == pool.candidate:
-        return [Note("error", "worker_exited", fields), *_generation_failed(pool, generation, failure, now)]
+        # The reason is told once, by the failure of the generation.
+        return [Note("info", "worker_exited", fields), *_generation_failed(pool, generation, failure, now)]
+    fields |= {"stage": failure.stage, "error": failure.error}
     slot = pool.slots.setdefault(worker.slot, Slot(worker.slot))
     slot.failures += 1
     fields |= _retry(slot, now)
