@@ -123,6 +123,10 @@ def _bind_file(
 def _give_away(path: str, uid: int | None, gid: int | None) -> None:
     try:
         os.chown(path, -1 if uid is None else uid, -1 if gid is None else gid, follow_symlinks=False)
+    except OverflowError as error:
+        raise ListenError(
+            f"cannot listen on unix:{path}: there is no user id {uid} or no group id {gid}; ids have 32 bits"
+        ) from error
     except PermissionError as error:
         raise ListenError(
             f"cannot listen on unix:{path}: only root may give the socket to user id {uid}, group id {gid}"

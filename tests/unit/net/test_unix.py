@@ -85,6 +85,12 @@ def test_only_root_can_give_it_away(path: Path, monkeypatch: pytest.MonkeyPatch)
     assert not path.exists()
 
 
+def test_an_id_that_cannot_be(path: Path) -> None:
+    with pytest.raises(ListenError, match=f"there is no user id {1 << 40} or no group id None"):
+        bind(path, uid=1 << 40)
+    assert not path.exists()
+
+
 def test_a_stale_socket_is_replaced(path: Path) -> None:
     bind(path).close()
     assert path.is_socket()
