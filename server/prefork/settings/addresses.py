@@ -70,11 +70,13 @@ def parse_endpoint(value: object, directory: str) -> Endpoint:
 
 
 def _unix_endpoint(path: str, directory: str) -> Endpoint:
-    if not path or path == "@" or path.endswith("/"):
-        raise ValueError('must name a socket file, such as "unix:/run/shop.sock"')
-    if not path.startswith("@"):
+    is_name = path.startswith("@")
+    is_file = path != "" and not path.endswith("/")
+    if is_file and not is_name:
         # "unix:///run/x" as in URLs; a path that starts with two slashes would keep both (POSIX 4.13).
         path = absolute(f"/{path.lstrip('/')}" if path.startswith("/") else path, directory)
+    if not is_file or path in ("@", "/"):
+        raise ValueError('must name a socket file, such as "unix:/run/shop.sock"')
     length = len(path.encode())
     if length > LONGEST_UNIX_PATH:
         raise ValueError(f"must have a path of at most {LONGEST_UNIX_PATH} bytes, this one has {length}")

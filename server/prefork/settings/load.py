@@ -20,7 +20,7 @@ from prefork.settings.files import missing_files
 from prefork.settings.given import Given, gather, problem
 from prefork.settings.kinds.base import InvalidValueError, Mistake
 from prefork.settings.kinds.paths import absolute
-from prefork.settings.model import LONGEST_NAME, TABLES, Settings, option
+from prefork.settings.model import LONGEST_NAME, TABLES, RequestSettings, Settings, option
 from prefork.settings.overrides import Override
 from prefork.settings.tomlfile import read_tables
 from prefork.settings.tomltext import one_line
@@ -57,9 +57,7 @@ def load(
     problems += _impossible(values, given)
     if problems:
         raise ConfigError(map(one_line, problems))
-    if not values.get("server.name"):
-        values["server.name"] = _default_name(path, values["app.target"])
-    return Loaded(_build(values), _origins(given))
+    return Loaded(_build({**values, **_derived(values, path)}), _origins(given))
 
 
 def _convert(given: Mapping[str, Given], problems: list[str]) -> dict[str, Any]:
@@ -124,6 +122,17 @@ def _origins(given: Mapping[str, Given]) -> dict[str, str]:
         for table in TABLES.values()
         for dotted in (f"{table.name}.{key}" for key in table.options)
     }
+
+
+def _derived(values: Mapping[str, Any], path: str | None) -> dict[str, Any]:
+    """The defaults that depend on other settings."""
+    derived: dict[str, Any] = {}
+    if not values.get("server.name"):
+        derived["server.name"] = _default_name(path, values["app.target"])
+    if "requests.body_memory" not in values and values.get("requests.max_body"):
+        usual = RequestSettings().body_memory
+        derived["requests.body_memory"] = min(usual, values["requests.max_body"])
+    return derived
 
 
 def _default_name(path: str | None, target: str) -> str:

@@ -11,10 +11,15 @@ from collections.abc import Iterable
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """The candidate that `word` is probably a misspelling of; None if none is near."""
-    by_lower = {candidate.lower(): candidate for candidate in candidates}
+    by_form = {_form(candidate): candidate for candidate in candidates}
     # Cut, because the comparison takes quadratic time.
-    found = difflib.get_close_matches(word.lower()[:100].replace("-", "_"), by_lower, n=1, cutoff=0.6)
-    return by_lower[found[0]] if found else None
+    found = difflib.get_close_matches(_form(word[:100]), by_form, n=1, cutoff=0.6)
+    return by_form[found[0]] if found else None
+
+
+def _form(word: str) -> str:
+    """What nobody means to say with a word: its capitals, and which kind of dash."""
+    return word.lower().replace("-", "_")
 
 
 def did_you_mean(word: str, candidates: Iterable[str], form: str = '"{}"') -> str:

@@ -39,6 +39,13 @@ def test_memory_for_bodies_is_not_larger_than_bodies(
         )
 
 
+def test_memory_for_bodies_is_by_default_no_larger_than_bodies(load_text: Loader) -> None:
+    requests = load_text(APP + '[requests]\nmax_body = "1KiB"').settings.requests
+    assert (requests.max_body, requests.body_memory) == (1024, 1024)
+    requests = load_text(APP + "[requests]\nmax_body = 0").settings.requests
+    assert (requests.max_body, requests.body_memory) == (0, 256 << 10)
+
+
 @pytest.mark.parametrize(
     ("connections", "threads", "fine"),
     [(1, 1, True), (8, 8, True), (7, 8, False), (None, 4096, True), (1, None, True)],

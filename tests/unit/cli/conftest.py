@@ -1,0 +1,81 @@
+"""Fixtures of the command line tests."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from prefork.cli.entry import run
+from prefork.settings.model import Settings
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        """What it said on stderr."""
+        return self.err.splitlines()
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def prefork(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command in this process, in an empty current directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def runner(*argv: str) -> Ended:
+        code = run(argv)
+        return Ended(code, *capfd.readouterr())
+
+    return runner
+
+
+@dataclass
+class FakeMaster:
+    """What the command line asks of the master, without any process."""
+
+    loads: int = 1
+    between: Callable[[], object] = lambda: None
+    """Called after each load, as time passes between reloads."""
+    error: BaseException | None = None
+    code: int = 0
+    served: list[Settings] = field(default_factory=list)
+    tried: list[Settings] = field(default_factory=list)
+
+    def serve(self, load_settings: Callable[[], Settings]) -> int:
+        for _ in range(self.loads):
+            self.served.append(load_settings())
+            self.between()
+        if self.error is not None:
+            raise self.error
+        return self.code
+
+    def try_application(self, settings: Settings) -> None:
+        self.tried.append(settings)
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.fixture
+def master(monkeypatch: pytest.MonkeyPatch) -> FakeMaster:
+    """Stands where `prefork.master` does."""
+    fake = FakeMaster()
+    package, trial = ModuleType("prefork.master"), ModuleType("prefork.master.trial")
+    package.__dict__["serve"] = fake.serve
+    trial.__dict__["try_application"] = fake.try_application
+    monkeypatch.setitem(sys.modules, "prefork.master", package)
+    monkeypatch.setitem(sys.modules, "prefork.master.trial", trial)
+    return fake

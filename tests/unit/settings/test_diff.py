@@ -1,0 +1,140 @@
+"""What differs between two settings, and what a running server cannot take on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from prefork.settings.diff import FIXED, changes
+from prefork.settings.listen import Listen
+from prefork.settings.model import TABLES, AppSettings, Settings, option
+
+OLD = Settings(app=AppSettings(target="shop:app"))
+
+OTHER: dict[str, Any] = {
+    "app.target": "till:app",
+    "app.path": ("/lib",),
+    "app.chdir": "/srv",
+    "app.env": {"A": "secret"},
+    "app.python": "/usr/bin/python3",
+    "app.preload": "never",
+    "server.name": "till",
+    "server.listen": (Listen("127.0.0.1:9000"),),
+    "server.backlog": 10,
+    "server.user": "www-data",
+    "server.group": "www-data",
+    "server.umask": 0o27,
+    "server.pid_file": "/run/till.pid",
+    "server.request_handler": "till:Handler",
+    "server.server_header": "",
+    "workers.count": 4,
+    "workers.threads": 4,
+    "workers.connections": 10,
+    "workers.boot_timeout": 5.0,
+    "workers.drain_timeout": 5.0,
+    "requests.header_timeout": 3.0,
+    "requests.body_timeout": 3.0,
+    "requests.write_timeout": 3.0,
+    "requests.keepalive_timeout": 3.0,
+    "requests.max_request_line": 4096,
+    "requests.max_header_bytes": 4096,
+    "requests.max_headers": 10,
+    "requests.max_body": 0,
+    "requests.body_memory": 0,
+    "log.level": "debug",
+    "log.output": "/var/log/till",
+    "log.access": "stderr",
+    "log.access_format": "json",
+}
+
+
+def with_values(settings: Settings, values: dict[str, Any]) -> Settings:
+    for dotted, value in values.items():
+        table, _, key = dotted.partition(".")
+        changed = msgspec.structs.replace(getattr(settings, table), **{key: value})
+        settings = msgspec.structs.replace(settings, **{table: changed})
+    return settings
+
+
+def test_nothing_differs_from_itself() -> None:
+    assert changes(OLD, OLD) == ()
+    assert changes(OLD, msgspec.json.decode(msgspec.json.encode(OLD), type=Settings)) == ()
+
+
+def test_every_key_is_compared() -> None:
+    assert [change.key for change in changes(OLD, with_values(OLD, OTHER))] == list(OTHER)
+    assert set(OTHER) == {f"{table.name}.{key}" for table in TABLES.values() for key in table.options}
+
+
+@pytest.mark.parametrize("key", OTHER)
+def test_nearly_every_key_can_change_while_the_server_runs(key: str) -> None:
+    for old, new in ((OLD, with_values(OLD, {key: OTHER[key]})), (with_values(OLD, {key: OTHER[key]}), OLD)):
+        (change,) = changes(old, new)
+        assert change.key == key
+        assert change.refusal == FIXED.get(key)
+
+
+def test_what_cannot_change_is_an_option() -> None:
+    assert all(option(key) is not None for key in FIXED)
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("workers.count", 'workers.count = 4 (was "auto")'),
+        ("workers.boot_timeout", 'workers.boot_timeout = "5s" (was "1m")'),
+        ("requests.max_header_bytes", 'requests.max_header_bytes = "4KiB" (was "32KiB")'),
+        ("server.listen", 'server.listen = ["127.0.0.1:9000"] (was ["127.0.0.1:8000"])'),
+        ("server.umask", 'server.umask = "0027" (was "")'),
+    ],
+)
+def test_a_change_is_a_readable_line(key: str, text: str) -> None:
+    (change,) = changes(OLD, with_values(OLD, {key: OTHER[key]}))
+    assert str(change) == text
+
+
+def test_a_refused_change_says_why_and_what_to_do() -> None:
+    (change,) = changes(OLD, with_values(OLD, {"server.pid_file": "/run/till.pid"}))
+    assert str(change).startswith(
+        'server.pid_file = "/run/till.pid" (was ""): cannot change while the server runs: '
+    )
+    assert "restart" in str(change)
+
+
+def test_values_of_variables_stay_secret() -> None:
+    (change,) = changes(OLD, with_values(OLD, {"app.env": {"PASSWORD": "hunter2", "A": "1"}}))
+    assert "hunter2" not in str(change)
+    assert change.new == "A, PASSWORD"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "refused"),
+    [
+        (["unix:/a"], ["unix:/a", "unix:/b"], None),
+        (["unix:/a", "unix:/b"], ["unix:/b"], None),
+        (["unix:/a", "unix:/b"], ["unix:/b", "unix:/a"], None),
+        ([Listen("unix:/a", mode=0o660)], [Listen("unix:/b", mode=0o600)], None),
+        (
+            [Listen("unix:/a", mode=0o660)],
+            [Listen("unix:/a", mode=0o660), Listen("unix:/b", mode=0o600)],
+            None,
+        ),
+        ([Listen("unix:/a", mode=0o660)], [Listen("unix:/a", mode=0o600)], "unix:/a: "),
+        ([Listen("unix:/a", user="x"), "unix:/b"], ["unix:/b", "unix:/a"], "unix:/a: "),
+    ],
+)
+def test_sockets_come_and_go_but_do_not_change(
+    before: list[str | Listen], after: list[str | Listen], refused: str | None
+) -> None:
+    def entries(items: list[str | Listen]) -> tuple[Listen, ...]:
+        return tuple(Listen(item) if isinstance(item, str) else item for item in items)
+
+    old, new = (with_values(OLD, {"server.listen": entries(items)}) for items in (before, after))
+    (change,) = changes(old, new)
+    if refused is None:
+        assert change.refusal is None
+    else:
+        assert change.refusal is not None
+        assert change.refusal.startswith(refused)
