@@ -34,9 +34,7 @@ def deploy(server: Server, version: str, body: str = "") -> None:
 def deployed(server_factory: ServerFactory, tmp_path: Any) -> Callable[..., Server]:
     """A server of the release "v1", ready: `deployed(workers=2, settings={...}, body="...")`."""
 
-    def start(
-        *, workers: int = 2, settings: Tables | None = None, body: str = "", **options: Any
-    ) -> Server:
+    def start(*, workers: int = 2, settings: Tables | None = None, body: str = "", **options: Any) -> Server:
         text = HEADER.format(version="v1") + textwrap.dedent(body)
         (tmp_path / "release.py").write_text(text)
         tables: dict[str, dict[str, Any]] = {

@@ -10,6 +10,7 @@ import atexit
 import ctypes
 import faulthandler
 import io
+import mmap
 import os
 import signal
 import sys
@@ -40,6 +41,16 @@ KillMode=control-group sends SIGTERM to everyone, `pkill -HUP prefork` finds the
 
 _PYTHON_IGNORES = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
 """Ignored by the interpreter itself (Py_Initialize), and everybody counts on EPIPE instead of a death."""
+
+
+class _SignalStack(ctypes.Structure):
+    """stack_t of sigaltstack(2)."""
+
+    _fields_ = [("sp", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+
+
+_signal_stack = mmap.mmap(-1, 1024 * 1024, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+"""64 signals, up to 12 KiB a frame (getauxval(AT_MINSIGSTKSZ) with AMX); must live as long as the process."""
 
 
 def reset_signals() -> None:
@@ -109,6 +120,19 @@ def dump_stacks_to(fd: int) -> None:
     """Write Python stacks to `fd` on a crash of the interpreter and on STACKS_SIGNAL."""
     faulthandler.enable(fd)
     faulthandler.register(STACKS_SIGNAL, fd, all_threads=True)
+    _make_room_for_signals()
+
+
+def _make_room_for_signals() -> None:
+    """Replace the signal stack that faulthandler has just set by one on which every signal can be pending at once.
+
+    Its own has room for two or three frames, and all handlers of the interpreter run on it (SA_ONSTACK): a handful of
+    different signals in the same moment (`pkill`, a stop from several sides) nested there and killed the process with
+    SIGSEGV (seen on 3.10 to 3.13). Only touched pages take memory.
+    """
+    memory = (ctypes.c_char * len(_signal_stack)).from_buffer(_signal_stack)
+    stack = _SignalStack(sp=ctypes.addressof(memory), flags=0, size=len(_signal_stack))
+    ctypes.CDLL(None).sigaltstack(ctypes.byref(stack), None)
 
 
 def wait_until_adopted(middle_pid: int) -> None:

@@ -13,6 +13,7 @@ import gc
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,9 @@ def main() -> NoReturn:
     except BootError as error:
         _report(channel, error)
         hygiene.leave(EXIT_BOOT_FAILED)
+    except Exception as error:  # noqa: BLE001 - nobody is above us: the master tells it, for a traceback would not
+        _report(channel, BootError("zygote", f"{type(error).__name__}: {error}", traceback.format_exc()))
+        hygiene.leave(EXIT_BOOT_FAILED)
     birth = None if boot.trial else serve(channel)
     if birth is None:
         hygiene.leave(0)
@@ -74,12 +78,13 @@ def _prepare(boot: Boot, channel: Channel, environment: Mapping[str, str]) -> _I
     settings = _decode_settings(boot)
     if settings.server.umask is not None:
         os.umask(settings.server.umask)
+    # All of ours, while it can be read for certain, before the application's paths come first in sys.path, and before the
+    # fork, so that all workers share it.
+    import prefork.worker.main  # noqa: F401
+
     # Before the first line of the application, and before chdir: what root may enter, this user may not.
     Identity(boot.uid, boot.gid, tuple(boot.groups)).drop()
     hygiene.die_with_parent(boot.master_pid)
-    # Before the application's paths come first in sys.path, and before the fork: shared by all workers.
-    import prefork.worker.main  # noqa: F401
-
     _enter_application_directory(settings)
     mode = "auto" if boot.trial and settings.app.preload == "never" else settings.app.preload
     preloaded = preload(settings.app.target, mode, open_sockets(), boot.unsafe_note)
@@ -192,7 +197,5 @@ def _live_as_worker(image: _Image, birth: Birth) -> NoReturn:
 
 
 def _tell_crash(log: Log, error: BaseException) -> None:
-    import traceback
-
     log.error("worker_crashed", error=f"{type(error).__name__}: {error}")
     log.traceback("".join(traceback.format_exception(error)))
