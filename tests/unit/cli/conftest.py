@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,8 +11,12 @@ from types import ModuleType
 
 import pytest
 
+import prefork as package
 from prefork.cli.entry import run
 from prefork.settings.model import Settings
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[1])}
+"""For processes in other directories: prefork is found there too, whether it is installed or not."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +78,9 @@ class FakeMaster:
 def master(monkeypatch: pytest.MonkeyPatch) -> FakeMaster:
     """Stands where `prefork.master` does."""
     fake = FakeMaster()
-    package, trial = ModuleType("prefork.master"), ModuleType("prefork.master.trial")
-    package.__dict__["serve"] = fake.serve
+    top, trial = ModuleType("prefork.master"), ModuleType("prefork.master.trial")
+    top.__dict__["serve"] = fake.serve
     trial.__dict__["try_application"] = fake.try_application
-    monkeypatch.setitem(sys.modules, "prefork.master", package)
+    monkeypatch.setitem(sys.modules, "prefork.master", top)
     monkeypatch.setitem(sys.modules, "prefork.master.trial", trial)
     return fake

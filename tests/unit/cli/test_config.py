@@ -10,7 +10,7 @@ from prefork.settings.load import load
 from prefork.settings.reference import reference_text
 from prefork.settings.schema import schema_text
 
-from .conftest import Run
+from .conftest import ENVIRONMENT, Run
 
 
 def test_the_settings_in_effect_and_where_they_came_from(prefork: Run, tmp_path: Path) -> None:
@@ -65,6 +65,7 @@ def test_a_reader_that_leaves_early() -> None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
     )
     assert process.stdout is not None
     process.stdout.close()

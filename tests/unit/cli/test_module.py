@@ -10,6 +10,8 @@ import pytest
 
 from prefork.version import __version__
 
+from .conftest import ENVIRONMENT
+
 
 def run(*argv: str, directory: Path, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -20,6 +22,7 @@ def run(*argv: str, directory: Path, options: tuple[str, ...] = ()) -> subproces
         text=True,
         timeout=120,
         check=False,
+        env=ENVIRONMENT,
     )
 
 
@@ -52,6 +55,12 @@ def test_reading_settings_does_not_load_the_machinery_of_processes(tmp_path: Pat
         "sys.exit(str(sorted(n for n in sys.modules if n.startswith(('prefork.master', 'psutil')))))"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=ENVIRONMENT,
     )
     assert ended.stderr == "[]\n"
