@@ -42,7 +42,7 @@ class Identity:
             if self.gid is not None:
                 os.setresgid(self.gid, self.gid, self.gid)
             if self.uid is not None:
-                # All three ids: setuid(2) by a process with CAP_SETUID but another user than root leaves the saved id.
+                # Real, effective and saved: a saved root would be a way back (credentials(7)).
                 os.setresuid(self.uid, self.uid, self.uid)
         except OSError as error:
             raise BootError("privileges", f"cannot become {self}: {error.strerror}") from error

@@ -67,8 +67,7 @@ class PidFile:
 
 def _open_locked(path: Path) -> int:
     while True:
-        # O_NONBLOCK: a FIFO there must not hang the start.
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
         fd = os.open(path, flags, 0o644)
         try:
             if _lock(fd, path):

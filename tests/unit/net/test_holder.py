@@ -174,6 +174,18 @@ def test_commands_are_made_fit_for_a_line(tmp_path: Path) -> None:
 
 
 @little_endian
+def test_the_parent_is_named_even_if_its_number_is_higher(tmp_path: Path) -> None:
+    proc = fake_proc(tmp_path)
+    for pid, parent in ((50, 70), (60, 70), (70, 1)):
+        (proc / str(pid) / "fd").mkdir(parents=True)
+        (proc / str(pid) / "fd" / "3").symlink_to("socket:[111]")
+        (proc / str(pid) / "stat").write_text(f"{pid} (x) S {parent} 1")
+    found = find_tcp_holder("127.0.0.1", 8080, proc)
+    assert found is not None
+    assert found.pid == 70
+
+
+@little_endian
 def test_the_search_ends_in_time(tmp_path: Path) -> None:
     proc = fake_proc(tmp_path)
     (proc / "50" / "fd").mkdir(parents=True)

@@ -199,6 +199,24 @@ def test_two_servers_that_find_the_same_stale_socket(path: Path) -> None:
                 client.connect(str(path))
 
 
+def test_nobody_else_decides_while_we_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bind(path).close()
+    locked = []
+
+    def is_stale(_: str) -> bool:
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            locked.append(True)
+        os.close(directory)
+        return True
+
+    monkeypatch.setattr(unix, "_is_stale", is_stale)
+    with bind(path):
+        assert locked == [True]
+
+
 def test_a_directory_that_somebody_has_locked_for_good_does_not_stop_us(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
