@@ -31,6 +31,8 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
     """(descriptor, address as text)."""
     log_fd: int = 2
     access_fd: int | None = None
+    baton_fd: int | None = None
+    """An eventfd that the workers of all generations share, see `prefork.worker.acceptor`."""
     stacks_fd: int
     """A memfd that receives Python stacks: of crashes, and on STACKS_SIGNAL. The master reads it."""
     uid: int | None = None

@@ -32,6 +32,7 @@ class Generations:
         load_settings: LoadSettings,
         first: Resources,
         log: Log,
+        baton_fd: int,
     ) -> None:
         self._pool = pool
         self._processes = processes
@@ -41,6 +42,7 @@ class Generations:
         self.files = files
         self.in_force = first
         self.log = log
+        self._baton_fd = baton_fd
 
     def items(self) -> ItemsView[int, Resources]:
         """All that are kept."""
@@ -57,6 +59,7 @@ class Generations:
             listeners=resources.addresses,
             log_fd=resources.log_fd,
             access_fd=resources.access_fd,
+            baton_fd=self._baton_fd,
         )
         resources.stacks = launched.stacks
         self._resources[number] = resources

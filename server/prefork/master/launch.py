@@ -73,6 +73,7 @@ def launch(
     listeners: Sequence[tuple[int, str]] = (),
     log_fd: int = 2,
     access_fd: int | None = None,
+    baton_fd: int | None = None,
     trial: bool = False,
 ) -> Launched:
     """Start the zygote of a generation. Raises BootError (stage "python") if that fails."""
@@ -86,6 +87,7 @@ def launch(
         listeners=list(listeners),
         log_fd=log_fd,
         access_fd=access_fd,
+        baton_fd=baton_fd,
         stacks_fd=stacks.fd,
         uid=identity.uid,
         gid=identity.gid,
@@ -98,8 +100,7 @@ def launch(
     root = "" if settings.app.python else str(Path(prefork.__file__).parent.parent)
     command = [python, "-c", BOOTSTRAP, root, str(theirs.fileno()), str(boot_fd)]
     inherit = [0, 1, 2, theirs.fileno(), boot_fd, stacks.fd, log_fd, *(fd for fd, _ in listeners)]
-    if access_fd is not None:
-        inherit.append(access_fd)
+    inherit += [fd for fd in (access_fd, baton_fd) if fd is not None]
     try:
         os.write(boot_fd, msgspec.json.encode(boot))
         pid = processes.spawn(command, _environment(settings), inherit)

@@ -5,6 +5,7 @@ Owns: the order of start-up and of the end. Runs in: master. Must not know: what
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from contextlib import ExitStack
@@ -53,10 +54,13 @@ def serve(load_settings: LoadSettings, processes: Processes | None = None) -> in
         )
         for _, address in resources.addresses:
             log.info("listening", address=address)
+        # One for the workers of all generations, who wait for connections side by side during a reload.
+        baton_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        cleanup.callback(os.close, baton_fd)
         pool = Pool()
         links = Links(inbox)
         cleanup.callback(links.close)
-        generations = Generations(pool, processes, links, files, load_settings, resources, log)
+        generations = Generations(pool, processes, links, files, load_settings, resources, log, baton_fd)
         # After the last worker is gone, which the supervisor waits for: until then the backlog is served.
         cleanup.callback(generations.close)
         # Before the first zygote: its first worker must find us as the one who adopts it.

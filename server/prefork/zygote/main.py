@@ -134,8 +134,7 @@ def _restart(boot: Boot, note: str, channel: Channel, environment: Mapping[str, 
     fd = os.memfd_create("prefork-boot")
     os.write(fd, msgspec.json.encode(msgspec.structs.replace(boot, unsafe_note=clip(note, 2000))))
     inherited = [channel.fileno(), fd, boot.stacks_fd, boot.log_fd, *(number for number, _ in boot.listeners)]
-    if boot.access_fd is not None:
-        inherited.append(boot.access_fd)
+    inherited += [number for number in (boot.access_fd, boot.baton_fd) if number is not None]
     hygiene.flush_streams()
     hygiene.keep_from_programs(keep=inherited)
     arguments = [*sys.orig_argv[:-2], str(channel.fileno()), str(fd)]
@@ -188,6 +187,7 @@ def _live_as_worker(image: _Image, birth: Birth) -> NoReturn:
                 application=image.application,
                 log=log,
                 access_fd=boot.access_fd,
+                baton_fd=boot.baton_fd,
             )
         )
         code = 0
