@@ -22,6 +22,7 @@ from prefork.http.limits import (
 from prefork.http.names import key_of
 from prefork.http.tokens import ALL_BYTES, CONTROLS, is_chunk_extension
 
+_HEX_DIGITS = b"0123456789ABCDEFabcdef"
 _split_size = re.compile(rb"([0-9A-Fa-f]+)(.*)", re.DOTALL).fullmatch
 _MAX_SIZE_LINE = MAX_CHUNK_SIZE_DIGITS + MAX_CHUNK_EXTENSION
 
@@ -36,6 +37,9 @@ class _Stage(enum.Enum):
     DATA_END = enum.auto()
     TRAILERS = enum.auto()
     COMPLETE = enum.auto()
+
+
+_SIZE, _DATA, _DATA_END, _TRAILERS, _COMPLETE = _Stage
 
 
 class ChunkedDecoder:
@@ -55,7 +59,7 @@ class ChunkedDecoder:
 
     def __init__(self, max_body: int) -> None:
         self._max_body = max_body
-        self._stage = _Stage.SIZE
+        self._stage = _SIZE
         self._held = b""  # the beginning of a line or of a chunk end; bounded as they are
         self._missing = 0  # bytes of the current chunk still to come
         self._extension_bytes = 0
@@ -68,7 +72,7 @@ class ChunkedDecoder:
 
     @property
     def complete(self) -> bool:
-        return self._stage is _Stage.COMPLETE
+        return self._stage is _COMPLETE
 
     def feed(self, data: bytes) -> bytes:
         """The content in `data`: `data` itself, uncopied, when it lies within one chunk.
@@ -78,36 +82,42 @@ class ChunkedDecoder:
         if 0 < len(data) <= self._missing:
             self._missing -= len(data)
             if not self._missing:
-                self._stage = _Stage.DATA_END
+                self._stage = _DATA_END
             return data
         data = self._held + data
         self._held = b""
         pieces: list[bytes] = []
         at = 0
-        while at < len(data) and self._stage is not _Stage.COMPLETE:
-            if self._stage is _Stage.DATA:
-                piece = data[at : at + self._missing]
+        while at < len(data) and self._stage is not _COMPLETE:
+            if self._stage is _DATA:
+                end = at + self._missing
+                piece = data[at:end]
                 pieces.append(piece)
-                at += len(piece)
                 self._missing -= len(piece)
-                if not self._missing:
-                    self._stage = _Stage.DATA_END
-                continue
-            end = self._find_line_end(data, at)
-            if end < 0:
-                self._held = data[at:]
-                break
-            self._read_line(data[at:end])
-            at = end + 2
-        if self._stage is _Stage.COMPLETE:
+                if self._missing:
+                    break
+                if data[end : end + 2] == b"\r\n":
+                    self._stage = _SIZE
+                    end += 2
+                else:
+                    self._stage = _DATA_END
+                at = end
+            else:
+                end = self._find_line_end(data, at)
+                if end < 0:
+                    self._held = data[at:]
+                    break
+                self._read_line(data[at:end])
+                at = end + 2
+        if self._stage is _COMPLETE:
             self.rest = data[at:]
         return b"".join(pieces)
 
     def _find_line_end(self, data: bytes, at: int) -> int:
         """Where the CR LF of the line at `at` is; -1 if it is not here yet and may still come."""
-        if self._stage is _Stage.DATA_END:
+        if self._stage is _DATA_END:
             longest = 0
-        elif self._stage is _Stage.SIZE:
+        elif self._stage is _SIZE:
             longest = _MAX_SIZE_LINE
         else:
             longest = MAX_TRAILER_BYTES - self._trailer_bytes
@@ -116,10 +126,10 @@ class ChunkedDecoder:
             # Without its end the line can only go on if it is not too long already, and holds no bare LF
             # (RFC 9112 section 2.2 lets a recipient take LF alone; section 11.2 is why we do not).
             held = len(data) - at
-            if self._stage is _Stage.DATA_END and data[at : at + 2] not in (b"", b"\r"):
+            if self._stage is _DATA_END and data[at : at + 2] not in (b"", b"\r"):
                 raise ProtocolError(400, f"chunk does not end in CR LF but {quoted(data[at : at + 2])}")
             if held > longest + 1:
-                status = 431 if self._stage is _Stage.TRAILERS else 400
+                status = 431 if self._stage is _TRAILERS else 400
                 raise ProtocolError(status, f"chunk size or trailer line too long {quoted(data[at:])}")
             if b"\n" in data[at:]:
                 raise ProtocolError(400, f"bare LF in chunk size or trailer {quoted(data[at:])}")
@@ -127,35 +137,43 @@ class ChunkedDecoder:
 
     def _read_line(self, line: bytes) -> None:
         """A whole line, without its end."""
-        if self._stage is _Stage.SIZE:
+        if self._stage is _SIZE:
             self._missing = self._read_size(line)
-            self._stage = _Stage.DATA if self._missing else _Stage.TRAILERS
-        elif self._stage is _Stage.DATA_END:
-            self._stage = _Stage.SIZE
+            self._stage = _DATA if self._missing else _TRAILERS
+        elif self._stage is _DATA_END:
+            self._stage = _SIZE
         elif line:
             self._read_trailer(line)
         else:
-            self._stage = _Stage.COMPLETE
+            self._stage = _COMPLETE
 
     def _read_size(self, line: bytes) -> int:
-        """`chunk-size [ chunk-ext ]`. Not `int(line, 16)` at once: that takes signs, spaces, "_" and "0x"."""
+        """`chunk-size [ chunk-ext ]`."""
+        # Not `int(line, 16)` of whatever comes: that takes signs, white space, "_" and "0x".
+        digits = line
+        if not line or line.strip(_HEX_DIGITS):  # strip leaves nothing if there are only digits
+            digits = self._skip_extension(line)
+        if len(digits) > MAX_CHUNK_SIZE_DIGITS:
+            raise ProtocolError(400, f"chunk size of {len(digits)} digits")
+        size = int(digits, 16)
+        self.total += size
+        if 0 < self._max_body < self.total:
+            raise ProtocolError(413, f"chunked body of more than {self._max_body} bytes")
+        return size
+
+    def _skip_extension(self, line: bytes) -> bytes:
+        """The digits of a size line with extensions, which are checked and ignored (RFC 9112 section 7.1.1)."""
         match = _split_size(line)
         if match is None:
             raise ProtocolError(400, f"bad chunk size {quoted(line)}")
-        digits, extension = match.groups()
-        if len(digits) > MAX_CHUNK_SIZE_DIGITS:
-            raise ProtocolError(400, f"chunk size of {len(digits)} digits")
-        if extension:
-            self._extension_bytes += len(extension)
-            if len(extension) > MAX_CHUNK_EXTENSION or self._extension_bytes > MAX_CHUNK_EXTENSIONS:
-                raise ProtocolError(400, "chunk extensions too long")
-            if not is_chunk_extension(extension):
-                raise ProtocolError(400, f"bad chunk extension {quoted(extension)}")
-        size = int(digits, 16)
-        self.total += size
-        if self._max_body and self.total > self._max_body:
-            raise ProtocolError(413, f"chunked body of more than {self._max_body} bytes")
-        return size
+        digits: bytes = match[1]
+        extension: bytes = match[2]
+        self._extension_bytes += len(extension)
+        if len(extension) > MAX_CHUNK_EXTENSION or self._extension_bytes > MAX_CHUNK_EXTENSIONS:
+            raise ProtocolError(400, "chunk extensions too long")
+        if not is_chunk_extension(extension):
+            raise ProtocolError(400, f"bad chunk extension {quoted(extension)}")
+        return digits
 
     def _read_trailer(self, line: bytes) -> None:
         """Trailer fields are checked like fields and forgotten (RFC 9110 section 6.5)."""

@@ -20,9 +20,8 @@ def combine(key: str, first: str, second: str) -> str:
     """The value of a field that came in two lines (RFC 9110 section 5.3). Raises ProtocolError (400)."""
     if key in _SINGLE:
         raise ProtocolError(400, f"{key} more than once")
-    if (
-        key == "HTTP_COOKIE"
-    ):  # the one field not joined by a comma (RFC 6265 section 5.4, RFC 9113 section 8.2.3)
+    if key == "HTTP_COOKIE":
+        # The one field whose lines are not joined by a comma (RFC 6265 section 5.4, RFC 9113 section 8.2.3).
         return f"{first}; {second}"
     return f"{first},{second}"
 
@@ -44,9 +43,8 @@ def read_framing(environ: dict[str, Any], minor: int) -> tuple[int | None, bool]
     codings = environ.get("HTTP_TRANSFER_ENCODING")
     if codings is None:
         return _read_content_length(length), False
-    if (
-        length is not None
-    ):  # RFC 9112 section 6.1: MAY reject; section 6.3 item 3: "ought to be handled as an error"
+    if length is not None:
+        # RFC 9112 section 6.1: MAY reject; section 6.3 item 3: "ought to be handled as an error".
         raise ProtocolError(400, "Content-Length beside Transfer-Encoding")
     if minor == 0:  # RFC 9112 section 6.1: MUST treat the framing as faulty
         raise ProtocolError(400, "Transfer-Encoding in HTTP/1.0")

@@ -48,10 +48,6 @@ MAX_TRAILER_BYTES = 8 * 1024
 MAX_TRAILERS = 32
 """Trailer fields."""
 
-MAX_LEADING_CRLF = 1
-"""Empty lines before a request line: RFC 9112 section 2.2 asks for "at least one", for clients that send one behind
-a body; nobody sends two."""
-
 MAX_LEARNED_NAMES = 1024
 """Field names remembered beside the well-known ones, so that names of one's own proxies cost no more than `Accept`,
 and a client that invents names cannot grow the table (at most 64 KiB of names)."""

@@ -16,7 +16,7 @@ from prefork.http.chunked import ChunkedDecoder
 from prefork.http.errors import ProtocolError, quoted
 from prefork.http.fixed import FixedDecoder
 from prefork.http.head import parse_head
-from prefork.http.limits import MAX_LEADING_CRLF, Limits
+from prefork.http.limits import Limits
 from prefork.http.request_line import RequestHead, read_request_line
 from prefork.http.tokens import ALL_BYTES, CONTROLS, is_token
 
@@ -49,7 +49,9 @@ class Expects(enum.Enum):
     """The peer broke the protocol; nothing more will be read."""
 
 
-_IDLE = Expects.IDLE  # an attribute of an enum costs a look-up that the hot path does not need
+_IDLE, _HEAD, _BODY, _NOTHING = (
+    Expects  # an attribute of an enum costs a look-up that the hot path does not need
+)
 _HEAD_END = b"\r\n\r\n"
 _CR = 0x0D
 
@@ -70,12 +72,11 @@ class RequestReceiver:
         "_environ",
         "_error",
         "_head",
-        "pending",
         "_limits",
         "_line_end",
         "_new_body",
-        "_skipped",
         "expects",
+        "pending",
         "wants_continue",
     )
 
@@ -88,7 +89,6 @@ class RequestReceiver:
         self.pending = b""
         """What is here of further requests: a partial head, or what came behind the last request. Read only: is there any?"""
         self._at = 0  # where in `pending` that begins
-        self._skipped = 0  # empty lines before the request line
         self._line_end = -1  # where the request line of the partial head ends; -1: not here yet
         self._head: RequestHead | None = None  # of the request whose body is arriving,
         self._environ: dict[str, Any] = {}
@@ -133,7 +133,7 @@ class RequestReceiver:
         if self._error is None:
             if self.expects is _IDLE:
                 return
-            part = "body" if self.expects is Expects.BODY else "head"
+            part = "body" if self.expects is _BODY else "head"
             self._die(ProtocolError(400, f"the peer ended in the middle of a {part}"))
         if self._error is not None:
             raise self._error
@@ -147,7 +147,7 @@ class RequestReceiver:
     def _die(self, error: ProtocolError) -> None:
         self._error = error
         self.pending = b""
-        self.expects = Expects.NOTHING
+        self.expects = _NOTHING
         self.wants_continue = False
         self.close()
 
@@ -155,31 +155,33 @@ class RequestReceiver:
         """Every case but the common one: a piece of something, or something behind something else."""
         if self._error is not None:
             raise self._error
-        if self.expects is Expects.BODY:
+        if self.expects is _BODY:
             return self._feed_body(data)
-        seen = len(self.pending) if self.expects is Expects.HEAD else 0  # a partial head has always `_at` 0
+        seen = len(self.pending) if self.expects is _HEAD else 0
         at = 0
         if not data:
             data, at = self.pending, self._at
         elif self.pending:
             data = self.pending[self._at :] + data
-        while data.startswith(b"\r\n", at) and self._skipped < MAX_LEADING_CRLF:
-            self._skipped += 1
-            at += 2
-            seen = 0
+        # RFC 9112 section 2.2: "SHOULD ignore at least one empty line (CRLF) received prior to the request-line". One it
+        # is: that is what clients which send a CRLF behind a body need, and nobody sends two.
+        start = at
+        if data.startswith(b"\r\n", at):
+            at, seen = at + 2, 0
         end = data.find(_HEAD_END, max(at, at + seen - 3))
         if end > at:
             self.expects = _IDLE
-            self._skipped = 0
             self._line_end = -1
             environ = self._base.copy()
             return self._begin(parse_head(data[at:end], self._limits, environ), environ, data, end + 4)
-        self.pending, self._at = data[at:], 0
-        if self.pending:
-            self.expects = Expects.HEAD
-            self._check_partial(self.pending, seen)
-        else:
+        if at == len(data):
             self.expects = _IDLE
+            self.pending, self._at = data[start:], 0
+        else:
+            self.expects = _HEAD
+            self.pending, self._at = data[at:], 0
+            if self.pending != b"\r" or at > start:
+                self._check_partial(self.pending, seen)
         return None
 
     def _check_partial(self, head: bytes, seen: int) -> None:
@@ -188,7 +190,7 @@ class RequestReceiver:
         Somebody who speaks another protocol, or who sends without end, is told at once. The first `seen` bytes have
         been here before. Never refuses what `parse_head` would accept.
         """
-        if not is_token(chr(head[0])) and not (head == b"\r" and self._skipped < MAX_LEADING_CRLF):
+        if not is_token(chr(head[0])):
             raise ProtocolError(400, f"not HTTP: {quoted(head)}")
         fresh = head[seen - 1 :] if seen and head[seen - 1] == _CR else head[seen:]
         controls = len(fresh) - len(fresh.translate(ALL_BYTES, CONTROLS)) - fresh.endswith(b"\r")
@@ -219,7 +221,7 @@ class RequestReceiver:
             self._decoder = FixedDecoder(length)
         self._head, self._environ, self.pending = head, environ, b""
         self.wants_continue = head.expect_continue
-        self.expects = Expects.BODY
+        self.expects = _BODY
         return self._feed_body(data[at:])
 
     def _feed_body(self, data: bytes) -> Request | None:
