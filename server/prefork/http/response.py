@@ -186,7 +186,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 def early_hints(headers: Sequence[tuple[str, str]]) -> bytes:
     """A 103 interim response (RFC 8297). Raises InvalidResponseError."""
-    head = build_head("200 OK", headers)
+    head = build_head("204 No Content", headers)  # as for a 204: no Content-Length (RFC 9110 section 8.6)
     return b"HTTP/1.1 103 Early Hints\r\n" + head.block.partition(b"\r\n")[2] + b"\r\n"
 
 
