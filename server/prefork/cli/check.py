@@ -11,12 +11,16 @@ import sys
 
 from prefork.cli.arguments import add_settings_arguments, settings_source
 from prefork.cli.command import Command
-from prefork.errors import EXIT_OK, BootError
+from prefork.errors import EXIT_OK, BootError, ConfigError
+from prefork.observe.access import access_format_problem
 
 
 def _run(arguments: argparse.Namespace) -> int:
     source = settings_source(arguments)
     settings = source.load().settings
+    problem = access_format_problem(settings.log.access_format)
+    if problem is not None:
+        raise ConfigError(f"{source}: log.access_format: {problem}")
     print(f"settings: right ({source})", flush=True)
 
     from prefork.master.trial import try_application

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import msgspec
 
-import prefork
 from prefork.errors import BootError
 from prefork.identity import Identity
 from prefork.ipc.boot import Boot
@@ -42,6 +41,26 @@ main()
 """
 """`python -c` puts the current directory first in sys.path: it goes before anything is imported, for it is the user's, and
 may hold a `logging.py` or a `socket.py` of theirs. If that Python cannot import prefork, the master is told so."""
+
+STEP_DOWN = """\
+import json, os, socket, sys
+uid, gid, groups = sys.argv[1:4]
+try:
+    os.setgroups([int(each) for each in groups.split(",") if each])
+    os.setresgid(int(gid), int(gid), int(gid))
+    os.setresuid(int(uid), int(uid), int(uid))
+    os.execvp(sys.argv[4], sys.argv[4:])
+except OSError as error:
+    text = f"cannot run {sys.argv[4]} as user id {uid}, group id {gid}: {error.strerror}"
+    message = {"type": "zygote_failed", "v": 1, "stage": "privileges", "error": text}
+    socket.socket(fileno=int(sys.argv[-2])).send(json.dumps(message).encode())
+    sys.exit(3)
+"""
+"""Run by our own interpreter, isolated and without site-packages (-I -S), to become the application's user and execute the
+Python of `[app] python`. Else that would start as root, and with it every .pth file and sitecustomize that this user may
+write. Our own interpreter has run its own as root already: there the zygote steps down by itself."""
+
+_SOURCE = Path(__file__).parents[2]
 
 _NOT_FOR_CHILDREN = (
     "NOTIFY_SOCKET",
@@ -97,8 +116,11 @@ def launch(
     boot_fd = os.memfd_create("prefork-boot")
     python = settings.app.python or sys.executable
     # Ours may run from a source tree that only our own sys.path knows.
-    root = "" if settings.app.python else str(Path(prefork.__file__).parent.parent)
+    root = "" if settings.app.python else str(_SOURCE)
     command = [python, "-c", BOOTSTRAP, root, str(theirs.fileno()), str(boot_fd)]
+    if settings.app.python and not identity.is_current:
+        ids = [str(identity.uid), str(identity.gid), ",".join(map(str, identity.groups))]
+        command = [sys.executable, "-I", "-S", "-c", STEP_DOWN, *ids, *command]
     inherit = [0, 1, 2, theirs.fileno(), boot_fd, stacks.fd, log_fd, *(fd for fd, _ in listeners)]
     inherit += [fd for fd in (access_fd, baton_fd) if fd is not None]
     try:

@@ -27,7 +27,7 @@ def _uid(entry: Listen) -> int | None:
     if not entry.user:
         return None
     if entry.user.isdecimal():
-        return int(entry.user)
+        return _checked(entry, "user", int(entry.user))
     try:
         return pwd.getpwnam(entry.user).pw_uid
     except KeyError:
@@ -38,11 +38,18 @@ def _gid(entry: Listen) -> int | None:
     if not entry.group:
         return None
     if entry.group.isdecimal():
-        return int(entry.group)
+        return _checked(entry, "group", int(entry.group))
     try:
         return grp.getgrnam(entry.group).gr_gid
     except KeyError:
         raise ConfigError(_unknown(entry, "group", entry.group)) from None
+
+
+def _checked(entry: Listen, kind: str, number: int) -> int:
+    # 2**32 - 1 is "no change" to chown(2).
+    if number >= 2**32 - 1:
+        raise ConfigError(f"server.listen: {entry.address}: {kind} = {number}: ids go up to {2**32 - 2}")
+    return number
 
 
 def _unknown(entry: Listen, kind: str, name: str) -> str:

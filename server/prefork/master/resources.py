@@ -10,11 +10,13 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from prefork.errors import ConfigError
 from prefork.identity import Identity, resolve
 from prefork.master.listening import listen_specs
 from prefork.master.logfiles import LogFiles
 from prefork.master.stacks import Stacks
 from prefork.net.listeners import Listener, bind_all
+from prefork.observe.access import access_format_problem
 from prefork.observe.log import Log
 from prefork.settings.cpus import usable_cpus
 from prefork.settings.model import Settings
@@ -59,6 +61,9 @@ def prepare(settings: Settings, files: LogFiles, held: Sequence[Listener] = ()) 
 
     Raises ConfigError or ListenError; then nothing of it stays bound (log files are for the caller to close).
     """
+    problem = access_format_problem(settings.log.access_format)
+    if problem is not None:
+        raise ConfigError(f"log.access_format: {problem}")
     identity = resolve(settings.server.user, settings.server.group)
     log_fd = files.open(settings.log.output)
     access = settings.log.access

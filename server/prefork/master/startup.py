@@ -21,6 +21,7 @@ from prefork.master.resources import LoadSettings, prepare
 from prefork.master.signals import SignalInbox
 from prefork.master.state import Pool
 from prefork.master.supervisor import Supervisor
+from prefork.net.backlog import effective_backlog
 from prefork.version import __version__
 
 
@@ -54,6 +55,10 @@ def serve(load_settings: LoadSettings, processes: Processes | None = None) -> in
         )
         for _, address in resources.addresses:
             log.info("listening", address=address)
+        backlog = effective_backlog(settings.server.backlog)
+        if backlog < settings.server.backlog:
+            hint = "raise net.core.somaxconn (sysctl), or lower server.backlog"
+            log.warning("backlog_limited", asked=settings.server.backlog, got=backlog, hint=hint)
         # One for the workers of all generations, who wait for connections side by side during a reload.
         baton_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         cleanup.callback(os.close, baton_fd)

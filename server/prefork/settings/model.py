@@ -257,11 +257,15 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     access_format: Annotated[
         str,
         Text(
-            f"must be {', '.join(ACCESS_FORMATS)} or a format with % fields, such as '%(h)s \"%(r)s\" %(s)s'",
-            lambda text: text in ACCESS_FORMATS or ("%" in text and text.isprintable()),
+            f"must be {', '.join(ACCESS_FORMATS)} or a format with fields, "
+            "such as '{addr} \"{request}\" {status}'",
+            lambda text: text in ACCESS_FORMATS or ("{" in text and text.isprintable()),
             hint=lambda text: did_you_mean(text, ACCESS_FORMATS),
         ),
-        Meta(description='Form of those lines: "common", "combined", "json", or your own with % fields.'),
+        Meta(
+            description='Form of those lines: "common", "combined", "json", or your own '
+            "with fields such as {addr}, {request}, {status}, {duration_ms}."
+        ),
     ] = "combined"
 
 

@@ -17,6 +17,7 @@ from prefork.ipc.messages import WorkerFailed, WorkerLeaving, WorkerReady, clip
 from prefork.net.address import TcpAddress, parse_address
 from prefork.net.listeners import adopt
 from prefork.observe.access import AccessLog, Origin, compile_format
+from prefork.observe.writer import LineWriter
 from prefork.settings.model import Settings
 from prefork.version import __version__
 from prefork.worker.acceptor import Acceptor, Door
@@ -67,7 +68,7 @@ def _context(boot: WorkerBoot, application: WSGIApplication, stamp: HeaderStamp)
         stamp=stamp,
         log=boot.log,
         access=access,
-        errors=ErrorStream(boot.log.fd),
+        errors=ErrorStream(LineWriter(boot.log.fd).write),
         server_software=f"prefork/{__version__}",
         multithread=boot.settings.workers.threads > 1,
         extra=(("prefork.worker", boot.slot), ("prefork.generation", boot.generation)),

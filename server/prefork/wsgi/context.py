@@ -6,7 +6,6 @@ Owns: `ServerContext`, the handler's view of the server it runs in. Built once b
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -53,10 +52,10 @@ class ServerContext:
 
 
 class ErrorStream(io.TextIOBase):
-    """`wsgi.errors`: each write goes to the log's descriptor at once and whole, from any thread (PEP 3333)."""
+    """`wsgi.errors`: each line goes to the log at once, from any thread (PEP 3333), and never waits for its reader."""
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self, write_line: Callable[[bytes], object]) -> None:
+        self._write_line = write_line
 
     def writable(self) -> bool:
         """True: the stream is for writing only."""
@@ -64,8 +63,6 @@ class ErrorStream(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Writes; a full or broken log never fails a request."""
-        try:
-            os.write(self._fd, text.encode("utf-8", "backslashreplace"))
-        except OSError:
-            return len(text)
+        for line in text.encode("utf-8", "backslashreplace").splitlines(keepends=True):
+            self._write_line(line)
         return len(text)

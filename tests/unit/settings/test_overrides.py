@@ -43,7 +43,7 @@ from prefork.settings.overrides import Override, parse_assignment
         ("app.env.A=x=y", "app.env.A", "x=y"),
         ("app.env.A={}", "app.env.A", "{}"),
         ("app.env.A=", "app.env.A", ""),
-        ("log.access_format=%h # %l", "log.access_format", "%h # %l"),
+        ("log.access_format={addr} # {time}", "log.access_format", "{addr} # {time}"),
         ("nothing.like.this=4", "nothing.like.this", 4),
     ],
 )
