@@ -130,13 +130,14 @@ class RequestReceiver:
         Raises ProtocolError (400) if that cuts a request short: an incomplete message must never reach an
         application as if it were whole (RFC 9112 section 8).
         """
-        if self._error is None:
+        error = self._error
+        if error is None:
             if self.expects is _IDLE:
                 return
             part = "body" if self.expects is _BODY else "head"
-            self._die(ProtocolError(400, f"the peer ended in the middle of a {part}"))
-        if self._error is not None:
-            raise self._error
+            error = ProtocolError(400, f"the peer ended in the middle of a {part}")
+            self._die(error)
+        raise error
 
     def close(self) -> None:
         """Give up an unfinished body: the connection is going away."""

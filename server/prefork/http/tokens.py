@@ -27,14 +27,15 @@ is_token = re.compile(_TOKEN).fullmatch
 """RFC 9110 section 5.6.2. Truthy for a token."""
 
 _HOST_NAME = r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
-_IP_LITERAL = r"\[(?:[0-9A-Fa-f:.]+|v[0-9A-Fa-f]+\.[A-Za-z0-9._~!$&'()*+,;=:-]+)\]"
+_IP_LITERAL = r"\[(?:[0-9A-Fa-f:.]{1,64}|v[0-9A-Fa-f]{1,8}\.[A-Za-z0-9._~!$&'()*+,;=:-]{1,64})\]"
 _PORT = r"(?::[0-9]{0,5})?"
 """RFC 3986 sets no bound on the digits; a TCP port has at most five."""
 
-is_host = re.compile(rf"(?:[A-Za-z0-9._-]*|{_IP_LITERAL}|{_HOST_NAME}*){_PORT}").fullmatch
-"""`uri-host [ ":" port ]` (RFC 9110 section 7.2, RFC 3986 section 3.2.2). The first alternative is the second half of
-the third, written apart because it is the common and the fast one. The empty host is in the grammar and is what a
-client sends for a target without authority."""
+is_host = re.compile(rf"(?:[A-Za-z0-9._-]{{0,255}}|{_IP_LITERAL}|{_HOST_NAME}{{0,255}}){_PORT}").fullmatch
+"""`uri-host [ ":" port ]` (RFC 9110 section 7.2, RFC 3986 section 3.2.2). The first alternative is a part of the third,
+written apart because it is the common and the fast one. The empty host is in the grammar and is what a client sends
+for a target without authority. 255 is the bound of names in the DNS, which RFC 3986 mentions; without one a client
+could have us match a host of 32 KiB, character by character."""
 
 is_chunk_extension = re.compile(
     rb"(?:[ \t]*;[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+"

@@ -262,6 +262,7 @@ ACCEPTED = [
             "[v1.a:b]",
             "A.EXAMPLE",
             "1:65535",
+            "a" * 255,
         )
     ),
     # Field lines.
@@ -544,6 +545,8 @@ REFUSED = [
             "angle": b"<a>",
             "query": b"a?b",
             "fragment": b"a#b",
+            "long": b"a" * 256,
+            "long-escaped": b"!" * 256,
         }.items()
     ),
     # Content-Length.
