@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 
 import psutil
+import pytest
 
 from support.deadline import Deadline
 from support.server import Server, ServerFactory
@@ -147,11 +148,26 @@ def test_strangers_are_collected(deployed: Deployed) -> None:
     assert len(server.workers()) == 1
 
 
-def test_a_fork_the_system_refuses_is_tried_again(deployed: Deployed) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a user of its own, whose limit on processes counts")
+def test_a_fork_the_system_refuses_is_tried_again(server_factory: ServerFactory) -> None:
+    settings = {"app": {"target": "faulty:app"}, "server": {"user": "65534", "group": "65534"}}
+    server = server_factory(settings).wait_ready()
+    zygote = psutil.Process(zygote_pid(server))
+    limits = zygote.rlimit(psutil.RLIMIT_NPROC)
+    zygote.rlimit(psutil.RLIMIT_NPROC, (1, limits[1]))
+    mark = server.mark()
+    os.kill(next(iter(server.workers())), signal.SIGKILL)
+    refused = server.wait_for_event("worker_exited", after=mark, how="never forked", failures=2)
+    assert refused["error"] == "fork: Resource temporarily unavailable"
+    zygote.rlimit(psutil.RLIMIT_NPROC, limits)
+    server.wait_for_event("worker_ready", after=mark, gen=1)
+    assert server.get("/").status == 200
+
+
+def test_a_zygote_that_cannot_even_receive_is_replaced(deployed: Deployed) -> None:
+    """Without a free descriptor it loses the worker's channel, and cannot know what it was asked for."""
     server = deployed(workers=1)
     zygote = psutil.Process(zygote_pid(server))
-    # Root is exempt from RLIMIT_NPROC, so the refusal comes from the limit on descriptors: the zygote cannot even receive
-    # the worker's channel.
     _, hard = zygote.rlimit(psutil.RLIMIT_NOFILE)
     zygote.rlimit(psutil.RLIMIT_NOFILE, (1, hard))
     mark = server.mark()

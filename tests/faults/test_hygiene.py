@@ -1,4 +1,19 @@
-"""What children of the master inherit, look like, and leave behind. The pitfalls of forking servers, one by one."""
+"""What children of the master inherit, look like, and leave behind. The pitfalls of forking servers, one by one:
+
+1 threads: test_preload            10 orphans, one owner of reaping: test_deaths (strangers), test_processes
+2 PDEATHSIG and the double fork:   11 log files written by many: test_signals (USR1)
+  workers live at all; whoami      12 exit handlers: below
+3 getppid() == 1: zygote.hygiene   13 collector: below
+  (compared with the master's pid) 14 frames: below
+4 wake-up descriptor: signals      15 a killed zygote: test_deaths
+  for children, test_signals       16 stacks of what hangs: test_boot, by signal, also inside C code
+5 mask, ignored signals:           17 root at import: below
+  test_signals                     18 subinterpreters: a zygote is a fresh interpreter of its own, and
+6 ends of channels: below             nothing here makes another
+7 random numbers: below
+8 connections: test_preload
+9 O_NONBLOCK: net.listeners (set once by the master; nobody calls setblocking on a listener)
+"""
 
 from __future__ import annotations
 

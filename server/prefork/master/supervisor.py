@@ -33,6 +33,9 @@ from prefork.master.transitions import apply
 JUMP_S = 5.0
 """A wait that ends so much later than it should means that this process, or the machine, stood still."""
 
+MAX_FAULTS = 10
+"""So many turns in a row that fail are no accident: the master ends, and the workers with it."""
+
 _ASKS: dict[signal.Signals, Event] = {
     signal.SIGHUP: ReloadAsked(),
     signal.SIGTERM: StopAsked(fast=False, by="SIGTERM"),
@@ -67,10 +70,16 @@ class Supervisor:
     def run(self, first: Event) -> int:
         """Supervise from the start of the first generation to the end of the last process; returns the exit code."""
         self._happened([first])
+        faults = 0
         while not self._pool.finished:
             try:
                 self._turn()
-            except Exception as error:  # noqa: BLE001 - logged; the pool serves on, and the next turn plans anew
+                faults = 0
+            except Exception as error:
+                # A fault of ours must not take the site down: the pool serves on, and the next turn plans anew.
+                faults += 1
+                if faults > MAX_FAULTS:
+                    raise
                 self._generations.log.error("internal_error", error=f"{type(error).__name__}: {error}")
                 self._generations.log.traceback(traceback.format_exc())
         return self._pool.exit_code

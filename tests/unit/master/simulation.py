@@ -135,9 +135,7 @@ class Simulation:
         return next(p.pid for p in self.processes.values() if p.worker == worker)
 
     def zygote_of(self, generation: int) -> int:
-        return next(
-            p.pid for p in self.processes.values() if p.worker is None and p.generation == generation
-        )
+        return next(p.pid for p in self.processes.values() if p.worker is None and p.generation == generation)
 
     def accepting(self) -> dict[int, list[int]]:
         """Slot -> generations of the workers that accept there."""

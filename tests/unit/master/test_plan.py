@@ -365,3 +365,40 @@ def test_a_worker_that_lives_on_without_its_channel_is_killed() -> None:
     sim.happens(events.WorkerChannelEnded(1))
     sim.advance(5)
     assert len([each for each in sim.done if isinstance(each, SpawnWorker)]) == 2
+
+
+def test_workers_of_a_failed_candidate_that_do_not_serve_yet_are_ended() -> None:
+    sim = Simulation(count=2).boot()
+    sim.happens(events.ReloadAsked())
+    sim.zygote_ready(2)
+    (replacement,) = sim.booting()
+    sim.dies(sim.zygote_of(2))
+    assert TerminateWorker(replacement, "its generation failed") in sim.done
+
+
+def test_a_success_resets_the_back_off_of_restarts() -> None:
+    sim = Simulation(count=1).boot()
+    sim.dies(sim.zygote_of(1))
+    for generation in (2, 3, 4):
+        sim.dies(sim.zygote_of(generation), code=1)
+        sim.advance(60)
+    sim.settle()
+    assert sim.accepting() == {1: [5]}
+    sim.dies(sim.zygote_of(5))
+    failed_at = sim.now
+    sim.dies(sim.zygote_of(6), code=1)
+    assert sim.pool.restart_at == failed_at + 1
+
+
+def test_a_candidate_is_not_committed_while_the_pool_is_paused() -> None:
+    sim = Simulation(count=2).boot()
+    sim.happens(events.ReloadAsked())
+    sim.zygote_ready(2)
+    sim.accepts(sim.booting()[0])
+    sim.happens(events.PauseAsked())
+    sim.settle()
+    assert sim.pool.active == 1
+    sim.happens(events.ScaleAsked(+1))
+    sim.settle()
+    assert sim.pool.active == 2
+    assert sim.accepting() == {1: [2], 2: [2]}
