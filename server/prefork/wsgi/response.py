@@ -284,8 +284,10 @@ class Response(msgspec.Struct, eq=False):
                     self.problem = "the body is longer than its Content-Length: cut"
                 data = data[:remaining]
             self._remaining = remaining - len(data)
+        if self._head_only:
+            return b""
         self.body_bytes += len(data)
-        return b"" if self._head_only else data
+        return data
 
     def _finish(self) -> Output | None:
         if not self.head_sent:
