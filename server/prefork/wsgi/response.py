@@ -248,7 +248,8 @@ class Response(msgspec.Struct, eq=False):
             self._remaining = 0
         elif head.content_length is not None:
             self._remaining = head.content_length
-        elif known_length is not None:
+        elif known_length is not None and (known_length or not self._head_only):
+            # Nothing in answer to HEAD does not mean that GET has nothing (RFC 9110 section 8.6).
             self._remaining = known_length
             framing = b"Content-Length: %d\r\n" % known_length
         elif self._head_only:
