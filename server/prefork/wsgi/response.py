@@ -135,9 +135,9 @@ class Response(msgspec.Struct, eq=False):
             if data:
                 if self.head_sent:
                     framed = self._frame(data)
-                    if framed:
-                        return framed
-                    continue  # beyond the declared length: cut, but let the iterable run out
+                    # Nothing to frame: beyond the declared length, or no body at all. "should stop iterating over the response
+                    # when enough data has been sent" (PEP 3333, "Handling the Content-Length Header").
+                    return framed or self._finish()
                 return self._with_head(data, None)
 
     def fail(self) -> bool:
