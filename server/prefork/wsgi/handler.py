@@ -130,8 +130,15 @@ class WSGIRequestHandler:
         response.fail()
 
     def _report(self, error: BaseException, event: str) -> None:
-        self.log_error(event, error=f"{type(error).__name__}: {error}")
+        self.log_error(event, error=_in_words(error))
         self.server.log.traceback(application_traceback(error))
+
+
+def _in_words(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception as second:  # noqa: BLE001 - __str__ is application code too
+        return f"{type(error).__name__} (its str() raised {type(second).__name__})"
 
 
 def application_traceback(error: BaseException) -> str:
