@@ -96,14 +96,20 @@ class WSGIRequestHandler:
         environ["wsgi.early_hints"] = response.early_hints
         try:
             self.run_wsgi(response)
+        except ClientGoneError as error:
+            response.lose(error)
         except BaseException as error:  # noqa: BLE001 - application code; reported and answered with 500
             self._application_raised(response, error)
         return response
 
     def pull(self, response: Response) -> Output | None:
-        """The next bytes of the response, None at the end. An error in the application becomes a 500 or cuts the response."""
+        """The next bytes of the response, None at the end. An error in the application becomes a 500 or cuts the response.
+        Raises ClientGoneError.
+        """
         try:
             return response.pull()
+        except ClientGoneError:
+            raise
         except BaseException as error:  # noqa: BLE001 - application code
             self._application_raised(response, error)
             return response.pull()
@@ -125,8 +131,7 @@ class WSGIRequestHandler:
         self._response = None
 
     def _application_raised(self, response: Response, error: BaseException) -> None:
-        if not isinstance(error, ClientGoneError):
-            self._report(error, "request_failed")
+        self._report(error, "request_failed")
         response.fail()
 
     def _report(self, error: BaseException, event: str) -> None:

@@ -155,6 +155,13 @@ class Response(msgspec.Struct, eq=False):
         self._iterable = [b"500 Internal Server Error\n"]
         return True
 
+    def lose(self, error: ClientGoneError) -> None:
+        """The client went away inside the application: `pull` raises `error`."""
+        self.close_quietly()
+        self.keep_alive = False
+        self.done = False
+        self._iterator = _raising(error)
+
     def close(self) -> None:
         """Calls the iterable's close() if it has one (PEP 3333); the caller calls this once. Raises what that raises."""
         iterable, self._iterable = self._iterable, ()
@@ -307,6 +314,11 @@ class Response(msgspec.Struct, eq=False):
                 f"the body is {self._remaining} bytes shorter than its Content-Length: connection closed"
             )
             self.keep_alive = False
+
+
+def _raising(error: ClientGoneError) -> Iterator[bytes]:
+    raise error
+    yield b""
 
 
 def _joined(pieces: bytes | tuple[bytes, ...]) -> bytes:

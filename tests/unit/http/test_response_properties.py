@@ -19,37 +19,11 @@ trouble = st.sampled_from(
 text = st.text(
     st.one_of(trouble, st.characters(max_codepoint=0x2FF), st.sampled_from("abzAZ019-_")), max_size=12
 )
-names = st.one_of(
-    st.sampled_from(
-        [
-            "Content-Type",
-            "content-type",
-            "Set-Cookie",
-            "Location",
-            "X-Own",
-            "Content-Length",
-            "CONTENT-LENGTH",
-        ]
-        + [
-            "Connection",
-            "connection",
-            "Transfer-Encoding",
-            "TE",
-            "Upgrade",
-            "Date",
-            "Server",
-            "X\r\nY",
-            "X\n",
-        ]
-    ),
-    text,
-)
-values: st.SearchStrategy[Any] = st.one_of(
-    text,
-    st.sampled_from(["close", "5", "0", "chunked", "a\r\nb: c", "\r\n\r\nHTTP/1.1 200 OK"]),
-    st.none(),
-    st.binary(max_size=3),
-)
+NAMES = """Content-Type content-type Set-Cookie Location X-Own Content-Length CONTENT-LENGTH Connection connection
+    Transfer-Encoding TE Upgrade Date Server""".split()
+VALUES = ["close", "5", "0", "chunked", "a\r\nb: c", "\r\n\r\nHTTP/1.1 200 OK"]
+names = st.one_of(st.sampled_from([*NAMES, "X\r\nY", "X\n"]), text)
+values: st.SearchStrategy[Any] = st.one_of(text, st.sampled_from(VALUES), st.none(), st.binary(max_size=3))
 statuses = st.one_of(
     st.sampled_from(
         ["200 OK", "204 No Content", "304 Not Modified", "404 Not Found", "200", "299 x\r\nA: b"]
