@@ -40,7 +40,7 @@ class FileWrapper:
         raise StopIteration
 
     def span(self) -> FileSpan | None:
-        """The rest of the file from its current position, or None when it is not a plain file on disk."""
+        """The rest of the file from its current position, or None when it is not a plain file on disk with something left."""
         fd = _descriptor(self.filelike)
         if fd is None:
             return None
@@ -51,7 +51,8 @@ class FileWrapper:
             offset = self.filelike.tell()
         except (OSError, ValueError, AttributeError):
             return None
-        return FileSpan(fd, offset, max(info.st_size - offset, 0))
+        # Files in /proc have content but no size: only reading tells (proc(5)).
+        return FileSpan(fd, offset, info.st_size - offset) if info.st_size > offset else None
 
 
 def _descriptor(filelike: Any) -> int | None:
