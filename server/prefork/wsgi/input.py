@@ -26,16 +26,24 @@ class SpooledBody:
         """Appends. Raises OSError when the disk is full."""
         self._size += len(data)
         if self._size > self._memory_bytes and isinstance(self._file, io.BytesIO):
-            spilled = tempfile.TemporaryFile(prefix="prefork-body-")  # noqa: SIM115 - closed by `close`
-            spilled.write(self._file.getvalue())
-            self._file = spilled
+            beginning = self._file.getvalue()
+            self._file = tempfile.TemporaryFile(prefix="prefork-body-")  # noqa: SIM115 - closed by `close`
+            self._file.write(beginning)
         self._file.write(data)
 
     def as_input(self) -> IO[bytes]:
-        """The complete body from its start: read, readline, readlines, readinto and iteration."""
+        """The complete body from its start: read, readline, readlines, readinto and iteration.
+
+        Raises OSError when the last of it cannot be written (the disk is full).
+        """
         self._file.seek(0)
         return self._file
 
     def close(self) -> None:
         """Gives memory or disk space back."""
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError:
+            # It flushes first, and on a full disk raises that error once more: nobody wants these bytes now. The descriptor
+            # is closed all the same.
+            return
