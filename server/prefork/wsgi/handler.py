@@ -92,9 +92,9 @@ class WSGIRequestHandler:
         self._response = response
         self.environ = environ = request.environ
         body = request.body
-        environ["wsgi.input"] = body.as_input() if isinstance(body, SpooledBody) else io.BytesIO()
         environ["wsgi.early_hints"] = response.early_hints
         try:
+            environ["wsgi.input"] = body.as_input() if isinstance(body, SpooledBody) else io.BytesIO()
             self.run_wsgi(response)
         except ClientGoneError as error:
             response.lose(error)
@@ -120,12 +120,15 @@ class WSGIRequestHandler:
             response.close()
         except BaseException as error:  # noqa: BLE001 - application code
             self._report(error, "close_failed")
-        if response.problem:
-            self.server.log.warning("bad_response", request=self.request_line(), problem=response.problem)
+        try:
+            if response.problem:
+                self.server.log.warning("bad_response", request=self.request_line(), problem=response.problem)
+            if dropped is not None:
+                self.connection_dropped(dropped, self.environ)
+            self.log_request(response.status, response.body_bytes, time.monotonic_ns() - self._started_ns)
+        except BaseException as error:  # noqa: BLE001 - code of a subclass
+            self._report(error, "handler_failed")
         request = self.request
-        if dropped is not None:
-            self.connection_dropped(dropped, self.environ)
-        self.log_request(response.status, response.body_bytes, time.monotonic_ns() - self._started_ns)
         if request is not None and request.body is not None:
             request.body.close()
         self._response = None
@@ -135,7 +138,10 @@ class WSGIRequestHandler:
         response.fail()
 
     def _report(self, error: BaseException, event: str) -> None:
-        self.log_error(event, error=_in_words(error))
+        try:
+            self.log_error(event, error=_in_words(error))
+        except BaseException as second:  # noqa: BLE001 - code of a subclass
+            self.server.log.error(event, error=_in_words(error), log_error=_in_words(second))
         self.server.log.traceback(application_traceback(error))
 
 
