@@ -34,7 +34,7 @@ class WSGIRequestHandler:
         self.client_address = client_address
         """What accept(2) gave: (host, port) for TCP, a string for unix sockets."""
         self.environ: dict[str, Any] = {}
-        """The environ of the current request."""
+        """The environ of the current request; empty between two requests."""
         self.request: Request | None = None
         self._write_out = write_out
         self._response: Response | None = None
@@ -131,7 +131,9 @@ class WSGIRequestHandler:
         request = self.request
         if request is not None and request.body is not None:
             request.body.close()
-        self._response = None
+        # An idle connection keeps nothing of its last request alive: frameworks put their own objects into the environ.
+        self.request = self._response = None
+        self.environ = {}
 
     def _application_raised(self, response: Response, error: BaseException) -> None:
         self._report(error, "request_failed")
