@@ -33,6 +33,9 @@ if FAULT == "hang":
     hang()
 if FAULT == "interrupt":
     raise KeyboardInterrupt
+if FAULT == "no_fork":
+    # RLIMIT_NPROC by hand: the user it runs as here may be unable to read the module `resource`.
+    ctypes.CDLL(None).setrlimit(6, (ctypes.c_ulong * 2)(1, 1))
 if FAULT == "thread":
     threading.Thread(target=hang, name="metrics-exporter", daemon=True).start()
 if FAULT == "socket":

@@ -149,19 +149,19 @@ def test_strangers_are_collected(deployed: Deployed) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs a user of its own, whose limit on processes counts")
-def test_a_fork_the_system_refuses_is_tried_again(server_factory: ServerFactory) -> None:
-    settings = {"app": {"target": "faulty:app"}, "server": {"user": "65534", "group": "65534"}}
+def test_a_fork_the_system_refuses_is_told_as_such(server_factory: ServerFactory) -> None:
+    settings = {
+        "app": {"target": "faulty:app"},
+        "server": {"user": "65534", "group": "65534"},
+    }
     server = server_factory(settings).wait_ready()
-    zygote = psutil.Process(zygote_pid(server))
-    limits = zygote.rlimit(psutil.RLIMIT_NPROC)
-    zygote.rlimit(psutil.RLIMIT_NPROC, (1, limits[1]))
+    workers = server.workers()
+    server.configure({"app": {"env": {"FAULT": "no_fork"}}})
     mark = server.mark()
-    os.kill(next(iter(server.workers())), signal.SIGKILL)
-    refused = server.wait_for_event("worker_exited", after=mark, how="never forked", failures=2)
-    assert refused["error"] == "fork: Resource temporarily unavailable"
-    zygote.rlimit(psutil.RLIMIT_NPROC, limits)
-    server.wait_for_event("worker_ready", after=mark, gen=1)
-    assert server.get("/").status == 200
+    server.signal(signal.SIGHUP)
+    failure = server.wait_for_event("reload_failed", after=mark)
+    assert (failure["stage"], failure["error"]) == ("fork", "fork: Resource temporarily unavailable")
+    assert server.workers() == workers
 
 
 def test_a_zygote_that_cannot_even_receive_is_replaced(deployed: Deployed) -> None:

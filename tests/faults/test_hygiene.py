@@ -53,6 +53,13 @@ def is_close_on_exec(pid: int, fd: int) -> bool:
     return bool(flags & os.O_CLOEXEC)
 
 
+def wait_for_turn(server: Server) -> None:
+    """Wait until the master has acted upon all that it has logged: it hears a signal only in its next turn."""
+    mark = server.mark()
+    server.signal(signal.SIGUSR2)
+    server.wait_for_event("upgrade_unsupported", after=mark)
+
+
 def test_titles_tell_who_is_who(deployed: Deployed) -> None:
     server = deployed(workers=2, settings={"server": {"name": "shop"}})
     assert processes.command_line(server.pid) == "prefork: master [shop]"
@@ -116,6 +123,7 @@ def test_nothing_piles_up_in_the_master(deployed: Deployed) -> None:
     server = deployed(workers=2, settings={"log": {"level": "debug"}})
     server.reload()
     server.wait_for_event("zygote_exited", gen=1)
+    wait_for_turn(server)
     before = len(descriptors(server.pid))
     for gen in (3, 4):
         mark = server.mark()
@@ -124,6 +132,7 @@ def test_nothing_piles_up_in_the_master(deployed: Deployed) -> None:
         server.wait_for_workers(2)
         server.reload()
         server.wait_for_event("zygote_exited", after=mark, gen=gen - 1)
+    wait_for_turn(server)
     assert len(descriptors(server.pid)) == before
 
 

@@ -78,7 +78,18 @@ class Links:
         self._selector.close()
 
     def receive(self, log: Log) -> Iterator[events.Event]:
-        """Everything that has arrived, in the order each peer sent it."""
+        """Everything that has arrived, in the order each peer sent it.
+
+        Ends of workers come last, after the zygotes' messages: a zygote that cannot fork says so before it closes the
+        worker's channel.
+        """
+        ended: list[int] = []
+        for worker, channel in list(self.workers.items()):
+            for message in _messages(channel, log):
+                if message is None:
+                    ended.append(worker)
+                else:
+                    yield from _from_worker(worker, message)
         for generation, channel in list(self.zygotes.items()):
             for message in _messages(channel, log):
                 if message is None:
@@ -86,13 +97,9 @@ class Links:
                     yield events.ZygoteChannelEnded(generation)
                 else:
                     yield from _from_zygote(generation, message)
-        for worker, channel in list(self.workers.items()):
-            for message in _messages(channel, log):
-                if message is None:
-                    self.drop_worker(worker)
-                    yield events.WorkerChannelEnded(worker)
-                else:
-                    yield from _from_worker(worker, message)
+        for worker in ended:
+            self.drop_worker(worker)
+            yield events.WorkerChannelEnded(worker)
 
     def _drop(self, channel: Channel | None) -> None:
         if channel is not None:

@@ -68,17 +68,16 @@ def _fork_worker(channel: Channel, spawn: Spawn, worker_channel: Channel) -> Bir
     try:
         middle = os.fork()
     except OSError as error:
-        worker_channel.close()
-        channel.send(SpawnFailed(worker_id=spawn.worker_id, error=f"fork: {error.strerror}"))
+        _refuse(channel, spawn, worker_channel, os.strerror(error.errno or 0))
         return None
     if middle:
-        # Closed before the next fork: an end of this channel in a sibling would keep end-of-file from the master.
-        worker_channel.close()
         _, status = os.waitpid(middle, 0)
         code = os.waitstatus_to_exitcode(status)
         if code:
-            reason = os.strerror(code) if code > 0 else f"ended by signal {-code}"
-            channel.send(SpawnFailed(worker_id=spawn.worker_id, error=f"fork: {reason}"))
+            reason = os.strerror(code) if code > 0 else f"the middle process was ended by signal {-code}"
+            _refuse(channel, spawn, worker_channel, reason)
+        # Closed before the next fork: an end of this channel in a sibling would keep end-of-file from the master.
+        worker_channel.close()
         return None
     middle_pid = os.getpid()
     try:
@@ -90,6 +89,12 @@ def _fork_worker(channel: Channel, spawn: Spawn, worker_channel: Channel) -> Bir
     wait_until_adopted(middle_pid)
     channel.close()
     return Birth(spawn.worker_id, spawn.slot, worker_channel)
+
+
+def _refuse(channel: Channel, spawn: Spawn, worker_channel: Channel, reason: str) -> None:
+    """Say why before the end of the worker's channel says it less well."""
+    channel.send(SpawnFailed(worker_id=spawn.worker_id, error=f"fork: {reason}"))
+    worker_channel.close()
 
 
 def _end_middle(worker_channel: Channel, worker_id: int, pid: int) -> NoReturn:
