@@ -73,6 +73,19 @@ def test_the_combined_format_has_agent_and_referer(serve: ServerFactory, tmp_pat
     assert 'curl "quoted"' not in line, "a quote in a header must not end the field"
 
 
+def test_a_format_of_ones_own(serve: ServerFactory, tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    log_format = "{method} {path} {query} -> {status} {bytes} worker={worker} gen={gen}"
+    server = serve("probe:app", settings=log_settings(path, log_format))
+    server.get("/nowhere?a=1")
+    server.get("/")
+    server.stop()
+    assert path.read_text().splitlines() == [
+        "GET /nowhere a=1 -> 404 13 worker=1 gen=1",
+        "GET / - -> 200 13 worker=1 gen=1",
+    ]
+
+
 def test_usr1_moves_on_to_a_new_file(serve: ServerFactory, tmp_path: Path) -> None:
     path, old = tmp_path / "access.log", tmp_path / "access.log.1"
     server = serve("probe:app", workers=4, settings=log_settings(path, "common"))
