@@ -1,0 +1,47 @@
+"""HTTP dates as clients send them.
+
+Owns: the three forms of RFC 9110 section 5.6.7. Runs in: worker. Must not know what time it is, but for the century of a
+two-digit year, which the caller brings.
+"""
+
+from __future__ import annotations
+
+import calendar
+import re
+
+_MONTHS = {name: number for number, name in enumerate(calendar.month_abbr) if name}
+_SHORT_DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_LONG_DAY = "(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday)"
+_TIME = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
+
+_FORMS = tuple(
+    re.compile(form).fullmatch
+    for form in (
+        rf"{_SHORT_DAY}, (?P<day>[0-9]{{2}}) (?P<month>[A-Z][a-z]{{2}}) (?P<year>[0-9]{{4}}) {_TIME} GMT",
+        rf"{_LONG_DAY}, (?P<day>[0-9]{{2}})-(?P<month>[A-Z][a-z]{{2}})-(?P<year>[0-9]{{2}}) {_TIME} GMT",
+        rf"{_SHORT_DAY} (?P<month>[A-Z][a-z]{{2}}) (?P<day>[0-9 ][0-9]) {_TIME} (?P<year>[0-9]{{4}})",
+    )
+)
+"""IMF-fixdate, and the obsolete forms of RFC 850 and asctime() that a recipient MUST accept as well."""
+
+
+def parse_date(text: str, now_year: int = 2000) -> int | None:
+    """Seconds since the epoch, or None for what is no HTTP date (RFC 9110: then the field is ignored).
+
+    A two-digit year more than 50 years after `now_year` is of the century before (MUST).
+    """
+    match = next((found for form in _FORMS if (found := form(text))), None)
+    if match is None or match["month"] not in _MONTHS:
+        return None
+    year = int(match["year"])
+    if len(match["year"]) == 2:
+        year += now_year // 100 * 100
+        if year > now_year + 50:
+            year -= 100
+    month, day = _MONTHS[match["month"]], int(match["day"])
+    hour, minute, second = int(match["hour"]), int(match["minute"]), int(match["second"])
+    if not (year >= 1 and 1 <= day <= calendar.monthrange(year, month)[1]):
+        return None
+    if hour > 23 or minute > 59 or second > 60:  # 60: a leap second
+        return None
+    return calendar.timegm((year, month, day, hour, minute, second))
