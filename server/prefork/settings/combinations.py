@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prefork.settings import units
+from prefork.settings import proxy, tls, units
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,13 @@ RULES = (
     Rule(("requests.body_memory", "requests.max_body"), _body_memory),
     Rule(("workers.connections", "workers.threads"), _connections),
     Rule(("server.pid_file", "log.output", "log.access"), _pid_file),
+    Rule(("server.listen", "tls.certificate"), tls.certificate_needed),
+    Rule(("server.listen", "proxy.trusted"), proxy.trusted_needed),
+    Rule(("tls.certificate", "server.listen"), tls.listener_needed),
+    Rule(("tls.key", "tls.certificate"), tls.default_needed),
+    Rule(("tls.sni", "tls.certificate"), tls.default_needed),
+    Rule(("tls.verify", "tls.client_ca"), tls.client_ca_needed),
+    Rule(("tls.client_ca", "tls.verify"), tls.verify_needed),
 )
 
 

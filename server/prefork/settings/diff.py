@@ -73,5 +73,12 @@ def _refusal(dotted: str, before: object, after: object) -> str | None:
 def _socket_refusal(before: tuple[Listen, ...], after: tuple[Listen, ...]) -> str | None:
     """Bound sockets are kept, never bound anew (clients could be lost in between)."""
     bound = {entry.address: entry for entry in before}
-    changed = [entry.address for entry in after if bound.get(entry.address, entry) != entry]
+    changed = [
+        entry.address for entry in after if _file_of(bound.get(entry.address, entry)) != _file_of(entry)
+    ]
     return f"{changed[0]}: {FIXED_SOCKET}" if changed else None
+
+
+def _file_of(entry: Listen) -> tuple[int | None, str | None, str | None]:
+    """What is the master's; what is spoken on the socket is the workers'."""
+    return entry.mode, entry.user, entry.group

@@ -1,22 +1,22 @@
 """What to listen on: one entry of `server.listen`, and the kind of the whole list.
 
-Owns: the two spellings of an entry (a text, or a table with the options of a unix socket). Runs in: cli,
-master. Must not know: sockets.
+Owns: the two spellings of an entry (a text, or a table with options). Runs in: cli, master. Must not know: sockets.
 """
 
 # No `from __future__ import annotations` here: annotations are values, they hold the kinds of the options.
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from prefork.settings.addresses import Endpoint, parse_endpoint
+from prefork.settings.entries import convert_entry, entry_schema, plain_entry
 from prefork.settings.kinds.base import InvalidValueError, Kind, Mistake
+from prefork.settings.kinds.flag import Flag
 from prefork.settings.kinds.numbers import Mode
-from prefork.settings.kinds.text import Text
-from prefork.settings.nearest import did_you_mean
+from prefork.settings.kinds.text import OneOf, Text
 from prefork.settings.options import options_of
 
 
@@ -46,12 +46,20 @@ def account() -> Text:
 
 
 class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One address to listen on. The options are those of a unix socket's file; None leaves the default."""
+    """One address to listen on. Mode, user and group are those of a unix socket's file; None leaves the default."""
 
     address: Annotated[str, AddressKind(), Meta(description="Where to listen.")]
     mode: Annotated[int | None, Mode(), Meta(description="Permissions of the socket file.")] = None
     user: Annotated[str | None, account(), Meta(description="Owner of the socket file.")] = None
     group: Annotated[str | None, account(), Meta(description="Group of the socket file.")] = None
+    tls: Annotated[bool, Flag(), Meta(description="Speak TLS here, with the certificates of [tls].")] = False
+    proxy_protocol: Annotated[
+        Literal["off", "optional", "required"],
+        OneOf(("off", "optional", "required")),
+        Meta(
+            description="Whether connections from [proxy] trusted begin with a header of the PROXY protocol."
+        ),
+    ] = "off"
 
 
 LISTEN_OPTIONS = options_of(Listen)
@@ -86,15 +94,7 @@ class ListenList(Kind):
         return [_plain_entry(entry) for entry in value]
 
     def schema(self) -> dict[str, Any]:
-        table = {
-            "type": "object",
-            "properties": {
-                key: {"description": option.description, **option.kind.schema()}
-                for key, option in LISTEN_OPTIONS.items()
-            },
-            "required": ["address"],
-            "additionalProperties": False,
-        }
+        table = entry_schema(LISTEN_OPTIONS)
         entry = {"anyOf": [LISTEN_OPTIONS["address"].kind.schema(), table]}
         return {"anyOf": [{"type": "array", "items": entry, "minItems": 1}, entry]}
 
@@ -102,19 +102,9 @@ class ListenList(Kind):
 def _entry(item: object, directory: str, where: str) -> tuple[Listen | None, list[Mistake]]:
     """The entry written as `item`, or what is wrong with it."""
     table = item if isinstance(item, dict) else {"address": item}
-    values: dict[str, Any] = {}
-    mistakes: list[Mistake] = []
-    for key, value in table.items():
-        option = LISTEN_OPTIONS.get(key)
-        inside = f"{where}.{key}" if isinstance(item, dict) else where
-        if option is None:
-            rule = f"there is no such key{did_you_mean(key, LISTEN_OPTIONS)}"
-            mistakes.append(Mistake(value, rule, inside))
-            continue
-        try:
-            values[key] = option.kind.convert(value, directory)
-        except ValueError as error:
-            mistakes.append(Mistake(value, str(error), inside))
+    values, mistakes = convert_entry(table, LISTEN_OPTIONS, directory, where)
+    if not isinstance(item, dict):
+        mistakes = [Mistake(each.value, each.rule, where) for each in mistakes]
     if "address" not in table:
         rule = 'must have an address, such as {address = "unix:/run/shop.sock"}'
         mistakes.append(Mistake(item, rule, where))
@@ -131,8 +121,7 @@ def _entry(item: object, directory: str, where: str) -> tuple[Listen | None, lis
 
 
 def _plain_entry(entry: Listen) -> Any:
-    table = {key: option.kind.plain(getattr(entry, key)) for key, option in LISTEN_OPTIONS.items()}
-    given = {key: value for key, value in table.items() if value != ""}
+    given = plain_entry(entry, LISTEN_OPTIONS)
     return given if len(given) > 1 else entry.address
 
 

@@ -23,6 +23,8 @@ from prefork.settings.kinds.text import Environment, OneOf, Text
 from prefork.settings.listen import Listen, ListenList, account
 from prefork.settings.nearest import did_you_mean
 from prefork.settings.options import Option, options_of
+from prefork.settings.proxy import ProxySettings
+from prefork.settings.tls import TlsSettings
 
 ACCESS_FORMATS = ("common", "combined", "json")
 LONGEST_NAME = 64
@@ -96,7 +98,9 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         ListenList(),
         Meta(
             description='Addresses to listen on: "host:port", "[IPv6 address]:port" or "unix:path"; with '
-            'permissions {address = "unix:/run/shop.sock", mode = "0660", user = "shop", group = "www-data"}.'
+            'permissions {address = "unix:/run/shop.sock", mode = "0660", user = "shop", group = "www-data"}; '
+            'with TLS {address = "0.0.0.0:443", tls = true}; behind a proxy that announces clients '
+            '{address = "127.0.0.1:8000", proxy_protocol = "required"} (or "optional").'
         ),
     ] = (Listen("127.0.0.1:8000"),)
     backlog: Annotated[
@@ -281,6 +285,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         RequestSettings,
         Meta(description="Limits for each request and each connection; whoever breaks one is sent away."),
     ] = RequestSettings()
+    tls: Annotated[
+        TlsSettings, Meta(description='Certificates, for listeners with {address = "...", tls = true}.')
+    ] = TlsSettings()
+    proxy: Annotated[ProxySettings, Meta(description="What proxies in front say about clients.")] = (
+        ProxySettings()
+    )
     log: Annotated[LogSettings, Meta(description="What is written down, and where.")] = LogSettings()
 
 

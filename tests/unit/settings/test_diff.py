@@ -10,6 +10,7 @@ import pytest
 from prefork.settings.diff import FIXED, changes
 from prefork.settings.listen import Listen
 from prefork.settings.model import TABLES, AppSettings, Settings, option
+from prefork.settings.tls import Certificate
 
 OLD = Settings(app=AppSettings(target="shop:app"))
 
@@ -43,6 +44,16 @@ OTHER: dict[str, Any] = {
     "requests.max_headers": 10,
     "requests.max_body": 0,
     "requests.body_memory": 0,
+    "tls.certificate": "/etc/shop.pem",
+    "tls.key": "/etc/shop.key",
+    "tls.sni": (Certificate("/etc/till.pem"),),
+    "tls.client_ca": "/etc/staff.pem",
+    "tls.verify": "required",
+    "tls.ciphers": "ECDHE+AESGCM",
+    "tls.min_version": "1.3",
+    "tls.alpn": (),
+    "proxy.trusted": ("10.0.0.0/8",),
+    "proxy.headers": "none",
     "log.level": "debug",
     "log.output": "/var/log/till",
     "log.access": "stderr",
@@ -123,6 +134,7 @@ def test_values_of_variables_stay_secret() -> None:
         ),
         ([Listen("unix:/a", mode=0o660)], [Listen("unix:/a", mode=0o600)], "unix:/a: "),
         ([Listen("unix:/a", user="x"), "unix:/b"], ["unix:/b", "unix:/a"], "unix:/a: "),
+        ([Listen("a:1")], [Listen("a:1", tls=True, proxy_protocol="required")], None),
     ],
 )
 def test_sockets_come_and_go_but_do_not_change(

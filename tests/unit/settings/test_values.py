@@ -323,7 +323,8 @@ def test_an_access_format_is_a_name_or_has_fields(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "ending"), [("combind", '; did you mean "combined"?'), ("", ""), ("yes", ""), ("{addr}\n{time}", ""), ("%h", "")]
+    ("value", "ending"),
+    [("combind", '; did you mean "combined"?'), ("", ""), ("yes", ""), ("{addr}\n{time}", ""), ("%h", "")],
 )
 def test_an_access_format_without_fields_is_a_mistake(value: str, ending: str) -> None:
     (rule,) = rules("log.access_format", value)
