@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import Enum
 
 STABLE_AFTER_S = 2.0
 """A worker that served this long is no sign of a crash loop when it dies."""
@@ -30,51 +30,53 @@ MAX_EARLY_DEATHS = 3
 class Phase(Enum):
     """The life of a worker, in order."""
 
-    BOOTING = auto()
+    BOOTING = "booting"
     """Asked for; until it accepts connections."""
-    HUNG = auto()
+    HUNG = "hung"
     """Boot took too long; it has been asked for its Python stacks."""
-    ACCEPTING = auto()
-    DRAINING = auto()
+    ACCEPTING = "accepting"
+    DRAINING = "draining"
     """Told to finish what it has and leave."""
-    STOPPING = auto()
+    STOPPING = "stopping"
     """Told to leave at once."""
-    LOST = auto()
+    LOST = "lost"
     """Its channel ended; its exit should follow at once."""
-    KILLED = auto()
+    KILLED = "killed"
     """SIGKILL was sent."""
 
 
 class ZygotePhase(Enum):
     """The life of a zygote, in order."""
 
-    BOOTING = auto()
-    HUNG = auto()
-    READY = auto()
-    LEAVING = auto()
-    KILLED = auto()
-    GONE = auto()
+    BOOTING = "booting"
+    HUNG = "hung"
+    READY = "ready"
+    LEAVING = "leaving"
+    KILLED = "killed"
+    GONE = "gone"
 
 
 class GenerationPhase(Enum):
     """The life of a generation: one configuration and one image of the code."""
 
-    BOOTING = auto()
+    BOOTING = "booting"
     """Its zygote imports the application."""
-    READY = auto()
+    READY = "ready"
     """A candidate: it can make workers, and has to prove itself."""
-    ACTIVE = auto()
-    RETIRED = auto()
-    """A later one has taken over."""
-    FAILED = auto()
+    ACTIVE = "active"
+    PARKED = "parked"
+    """A later one has taken over; its zygote is kept, so that a rollback can bring it back."""
+    RETIRED = "retired"
+    """A later one has taken over, and it will not come back."""
+    FAILED = "failed"
 
 
 class Stop(Enum):
     """Whether the server is to end."""
 
-    NO = auto()
-    GRACEFUL = auto()
-    FAST = auto()
+    NO = "no"
+    GRACEFUL = "graceful"
+    FAST = "fast"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ class Limits:
 
     boot_timeout_s: float
     drain_timeout_s: float
+    rollback_window_s: float = 0.0
+    """How long the generation that this one replaces is kept; 0: not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,10 @@ class Generation:
     phase: GenerationPhase = GenerationPhase.BOOTING
     restart: bool = False
     """It has the settings of the active one, whose zygote died."""
+    returning: bool = False
+    """It was parked, and a rollback makes it a candidate once more."""
+    parked_until: float = 0.0
+    """When it is given up, while it is parked."""
     preloaded: bool = False
     proven: bool = False
     """One of its workers has accepted connections."""
@@ -183,6 +191,7 @@ class Pool:
     complete: bool = False
     """Once, all slots served."""
     reload_wanted: bool = False
+    rollback_wanted: bool = False
     restart_failures: int = 0
     restart_at: float = 0.0
     """Not before this time is a generation started for a dead zygote."""
@@ -199,6 +208,12 @@ class Pool:
     def candidate_generation(self) -> Generation | None:
         """The generation that tries to."""
         return None if self.candidate is None else self.generations[self.candidate]
+
+    @property
+    def parked_generation(self) -> Generation | None:
+        """The generation that a rollback brings back; at most one."""
+        parked = (each for each in self.generations.values() if each.phase is GenerationPhase.PARKED)
+        return next(parked, None)
 
     @property
     def desired(self) -> int | None:
