@@ -9,6 +9,7 @@ sockets, epoll, which executor runs it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -126,8 +127,10 @@ class Response(msgspec.Struct, eq=False):
             except StopIteration:
                 return self._finish()
             if type(data) is FileSpan:
-                self.body_bytes += data.length
-                return data
+                if self.head_sent:
+                    return self._fit(data)
+                self._iterator = chain((data,), iterator)
+                return self._render_head(None)
             if type(data) is not bytes:
                 raise ApplicationError(
                     f"the body must be an iterable of bytes, it gave {type(data).__name__}"
@@ -224,12 +227,19 @@ class Response(msgspec.Struct, eq=False):
         return (head, framed) if type(framed) is bytes else (head, *framed)
 
     def _first_of_file(self, span: FileSpan) -> Output:
-        head = self._render_head(span.length)
+        self._iterator = iter((span,))
+        return self._render_head(span.length)
+
+    def _fit(self, span: FileSpan) -> FileSpan | None:
+        """`span` as far as the declared length goes; None: that is reached. (Whoever gives spans has declared one.)"""
         assert self._remaining is not None
-        count = min(span.length, self._remaining)
+        count = 0 if self._bodyless() else min(span.length, self._remaining)
+        if not count:
+            self.done = True
+            return None
         self._remaining -= count
-        self._iterator = iter((FileSpan(span.fd, span.offset, count),) if count else ())
-        return head
+        self.body_bytes += count
+        return FileSpan(span.fd, span.offset, count)
 
     def _bodyless(self) -> bool:
         return self._head_only or (self._head is not None and not self._head.has_body)
