@@ -12,6 +12,7 @@ parsed (`http`), what the application is (`wsgi`), who else is connected.
 from __future__ import annotations
 
 import socket
+from contextvars import Context, copy_context
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +24,16 @@ from prefork.worker.loop import READ, WRITE
 from prefork.worker.outbox import Outbox
 from prefork.worker.timers import NEVER
 from prefork.wsgi.filewrapper import FileSpan
-from prefork.wsgi.response import ClientGoneError, Response
+from prefork.wsgi.response import ClientGoneError, Output, Response
 
 if TYPE_CHECKING:
     from prefork.worker.connections import Connections
 
 RECV_BYTES = 64 * 1024
 """Read at once; the default receive buffer of Linux starts at 128 KiB and half of it is payload (tcp(7), tcp_rmem)."""
+
+TURN_BYTES = 1024 * 1024
+"""Most that one turn sends for one connection: a client that reads as fast as the application writes must not hold the loop."""
 
 LINGER_S = 2.0
 """How long a closed connection still takes bytes: a reset must not overtake the answer (RFC 9112 section 9.6)."""
@@ -61,6 +65,7 @@ class Connection:
 
     __slots__ = (
         "_client_closes",
+        "_context",
         "_events",
         "_fd",
         "_handler",
@@ -88,6 +93,7 @@ class Connection:
         self._handler = home.handler_class(home.context, peer, self.write_through)
         self._outbox = Outbox()
         self._response: Response | None = None
+        self._context: Context | None = None
         self._next_request: Request | None = None
         self._events = 0  # what epoll watches the socket for
         self._client_closes = False
@@ -192,7 +198,17 @@ class Connection:
     # Answering: the thread that has the request -------------------------------------------------------------------
 
     def perform(self, step: Step) -> bool:
-        """Runs the application as far as the socket takes its output. True: at rest again, the loop need not be told."""
+        """Runs the application as far as the socket takes its output. True: at rest again, the loop need not be told.
+
+        All steps of one request run in a context of its own (contextvars): while its response waits for the client, this thread
+        serves others, and another thread may go on with it. Without that, frameworks would see each other's requests.
+        """
+        context = self._context
+        if context is None:
+            self._context = context = copy_context()
+        return context.run(self._perform, step)
+
+    def _perform(self, step: Step) -> bool:
         handler = self._handler
         dropped: OSError | None = None
         response = self._response
@@ -209,18 +225,24 @@ class Connection:
         except OSError as error:
             dropped = error
         handler.end(response, dropped)
+        self._context = None
         if dropped is not None:
             response.keep_alive = False
             self._outbox.clear()
         return response.keep_alive and self._rest_without_loop()
 
     def _pump(self, response: Response) -> bool:
-        """Sends until the body ends (True) or the socket is full (False). Raises OSError when the client is gone."""
+        """Sends until the body ends (True), or the socket is full or the turn over (False). Raises OSError when nobody reads."""
         outbox = self._outbox
-        if outbox and not outbox.send(self._sock):
+        if not outbox.empty and not outbox.send(self._sock):
             return False
         pull = self._handler.pull
+        left = TURN_BYTES
         while not response.done and (output := pull(response)) is not None:
+            if not outbox.empty:
+                # write() or an interim response inside of `pull` did not go out entirely: this comes behind it.
+                self._put_behind(output)
+                return False
             if type(output) is bytes:
                 try:
                     sent = self._sock.send(output)
@@ -229,11 +251,23 @@ class Connection:
                 if sent < len(output):
                     outbox.add(memoryview(output)[sent:])
                     return False
-            elif not self._send_slow(output):
+                left -= sent
+            elif self._send_slow(output):
+                left -= sum(map(len, output)) if type(output) is tuple else 0
+            else:
                 return False
-        return not outbox or outbox.send(self._sock)
+            if left <= 0 and not response.done:
+                return False
+        return outbox.empty or outbox.send(self._sock)
 
-    def _send_slow(self, output: tuple[bytes, ...] | FileSpan | bytes) -> bool:
+    def _put_behind(self, output: Output) -> None:
+        if isinstance(output, FileSpan):
+            self._outbox.add_file(output)
+        else:
+            for piece in (output,) if isinstance(output, bytes) else output:
+                self._outbox.add(piece)
+
+    def _send_slow(self, output: Output) -> bool:
         outbox = self._outbox
         if isinstance(output, FileSpan):
             outbox.add_file(output)
@@ -258,7 +292,7 @@ class Connection:
         outbox = self._outbox
         try:
             sent = 0
-            if not outbox:
+            if outbox.empty:
                 try:
                     sent = self._sock.send(data)
                 except BlockingIOError:
@@ -288,7 +322,7 @@ class Connection:
         self.busy = self.parked = False
         response = self._response
         assert response is not None
-        if self._outbox:
+        if not self._outbox.empty or not response.done:
             self.phase = FLUSH
             self.deadline = self._home.clock() + self._home.times.write_s
             self._wait_for(WRITE)

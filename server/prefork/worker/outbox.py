@@ -29,9 +29,11 @@ class FileTruncatedError(OSError):
 class Outbox:
     """What is still to be sent, in order: pieces in memory, a file span, a spool."""
 
-    __slots__ = ("_pieces", "_size", "_span", "_spool", "_spool_read", "_spool_written")
+    __slots__ = ("_pieces", "_size", "_span", "_spool", "_spool_read", "_spool_written", "empty")
 
     def __init__(self) -> None:
+        self.empty = True
+        """Nothing waits. Read only."""
         self._pieces: deque[memoryview] = deque()
         self._size = 0
         self._span: FileSpan | None = None
@@ -39,11 +41,9 @@ class Outbox:
         self._spool_read = 0
         self._spool_written = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._pieces) or self._span is not None or self._spool is not None
-
     def add(self, data: bytes | memoryview) -> None:
         """Appends bytes. Raises OSError when they have to go to a disk that is full."""
+        self.empty = False
         if self._spool is None and self._size + len(data) <= MEMORY_BYTES:
             self._pieces.append(memoryview(data))
             self._size += len(data)
@@ -58,7 +58,8 @@ class Outbox:
             view = view[written:]
 
     def add_file(self, span: FileSpan) -> None:
-        """A span of the application's file; it is only ever added to an outbox that is empty but for its head."""
+        """Appends a span of the application's file; nothing is added behind it until it is out."""
+        self.empty = False
         self._span = span
 
     def send(self, sock: socket.socket) -> bool:
@@ -72,13 +73,14 @@ class Outbox:
                     self._pieces[0] = piece[sent:]
                 else:
                     self._pieces.popleft()
-            if self._span is not None:
-                self._send_span(sock, self._span)
-            elif self._spool is not None:
+            if self._spool is not None:
                 self._send_spool(sock, self._spool)
+            elif self._span is not None:
+                self._send_span(sock, self._span)
         except BlockingIOError:
             return False
-        return self._span is None and self._spool is None
+        self.empty = self._span is None and self._spool is None
+        return self.empty
 
     def _send_span(self, sock: socket.socket, span: FileSpan) -> None:
         sent = os.sendfile(sock.fileno(), span.fd, span.offset, min(span.length, TURN_BYTES))
@@ -106,3 +108,4 @@ class Outbox:
         self._size = 0
         self._span = None
         self._drop_spool()
+        self.empty = True

@@ -39,7 +39,7 @@ def drain(outbox: Outbox, ours: socket.socket, theirs: socket.socket, step: int 
     received = b""
     while not (done := outbox.send(ours)):
         received += theirs.recv(step)
-    assert done and not outbox
+    assert done and outbox.empty
     ours.shutdown(socket.SHUT_WR)
     while data := theirs.recv(65536):
         received += data
@@ -52,7 +52,7 @@ def pattern(size: int) -> bytes:
 
 def test_empty(pair: tuple[socket.socket, socket.socket]) -> None:
     outbox = Outbox()
-    assert not outbox
+    assert outbox.empty
     assert outbox.send(pair[0])
     outbox.clear()
 
@@ -62,7 +62,7 @@ def test_all_arrives_in_order(pair: tuple[socket.socket, socket.socket], size: i
     outbox = Outbox()
     data = pattern(size)
     outbox.add(data)
-    assert outbox
+    assert not outbox.empty
     assert drain(outbox, *pair) == data
 
 
@@ -128,7 +128,7 @@ def test_clear_gives_the_file_back() -> None:
     assert open_files() == before + 1
     outbox.clear()
     assert open_files() == before
-    assert not outbox
+    assert outbox.empty
     outbox.clear()
 
 
@@ -186,7 +186,7 @@ def test_a_file_that_became_shorter(pair: tuple[socket.socket, socket.socket], t
         with pytest.raises(FileTruncatedError):
             outbox.send(ours)
         outbox.clear()
-        assert not outbox
+        assert outbox.empty
 
 
 # Trouble --------------------------------------------------------------------------------------------------------------
@@ -223,4 +223,4 @@ def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OSError, match="No space"):
         outbox.add(b"x" * (MEMORY_BYTES + 1))
     outbox.clear()
-    assert not outbox
+    assert outbox.empty
