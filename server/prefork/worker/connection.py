@@ -12,6 +12,7 @@ parsed (`http`), what the application is (`wsgi`), who else is connected.
 from __future__ import annotations
 
 import socket
+import traceback
 from contextvars import Context, copy_context
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -141,10 +142,8 @@ class Connection:
                 self._receiver.eof()
                 self.close()
                 return
-        except ProtocolError as error:
-            self._refuse(error.status, error.detail)
-        except OSError as error:
-            self._refuse(503, f"request body cannot be stored: {error}")
+        except Exception as error:  # noqa: BLE001 - logged and answered
+            self._refuse_for(error)
         else:
             if request is None:
                 self._await_rest()
@@ -333,8 +332,8 @@ class Connection:
             return
         try:
             request = self._receiver.next()
-        except ProtocolError as error:
-            self._refuse(error.status, error.detail)
+        except Exception as error:  # noqa: BLE001 - logged and answered
+            self._refuse_for(error)
             return
         if request is None:
             self.phase = IDLE
@@ -383,12 +382,33 @@ class Connection:
         self.deadline = deadline
         self._home.loop.watch(self)
 
+    def _refuse_for(self, error: Exception) -> None:
+        """What came cannot be served: the client's fault, the disk's, or ours, which must not cost more than this connection."""
+        if isinstance(error, ProtocolError):
+            self._refuse(error.status, error.detail)
+        elif isinstance(error, OSError):
+            self._home.context.log.error("body_not_stored", error=str(error), client=self._client)
+            self._refuse(503, "the request body cannot be stored")
+        else:
+            self._report(error)
+            self._refuse(500, "internal error")
+
+    def _report(self, error: BaseException) -> None:
+        """An error that nobody foresaw. Any thread."""
+        log = self._home.context.log
+        log.error("internal_error", error=type(error).__name__, client=self._client)
+        log.traceback("".join(traceback.format_exception(error)))
+
+    @property
+    def _client(self) -> str:
+        # Not the handler's address_string: that may be code of a subclass.
+        peer = self._handler.client_address
+        return str(peer[0]) if isinstance(peer, tuple) else ""
+
     def _refuse(self, status: int, detail: str) -> None:
         """Answers by ourselves, then closes."""
         context = self._home.context
-        context.log.debug(
-            "request_refused", status=status, detail=detail, client=self._handler.address_string()
-        )
+        context.log.debug("request_refused", status=status, detail=detail, client=self._client)
         self._send_now(short_answer(status, date_and_server=context.stamp.both))
         self._linger()
 
