@@ -219,7 +219,7 @@ class Client:
         while True:
             try:
                 data = self.sock.recv(65536, socket.MSG_DONTWAIT)
-            except BlockingIOError:
+            except (BlockingIOError, ConnectionResetError):
                 return self.received
             if not data:
                 return self.received

@@ -211,23 +211,32 @@ class Connection:
         handler = self._handler
         dropped: OSError | None = None
         response = self._response
-        if step is RESPOND:
-            request, self._next_request = self._next_request, None
-            assert request is not None
-            self._response = response = handler.respond(request, self._home.keep_alive)
-        assert response is not None
         try:
-            if step is ABANDON:
-                dropped = ConnectionAbortedError("the client did not read its response in time")
-            elif not self._pump(response):
-                return False
-        except OSError as error:
-            dropped = error
-        handler.end(response, dropped)
+            if step is RESPOND:
+                request, self._next_request = self._next_request, None
+                assert request is not None
+                self._response = response = handler.respond(request, self._home.keep_alive)
+            assert response is not None
+            try:
+                if step is ABANDON:
+                    dropped = ConnectionAbortedError("the client did not read its response in time")
+                elif not self._pump(response):
+                    return False
+            except OSError as error:
+                dropped = error
+                if not isinstance(error, ConnectionError):
+                    response.problem = f"the response cannot be sent: {error}"
+            handler.end(response, dropped)
+        except BaseException as error:  # noqa: BLE001 - of a handler's subclass, or ours: it ends this connection, not the worker
+            self._report(error)
+            if response is not None:
+                response.close_quietly()
+            self._response = response = None
         self._context = None
-        if dropped is not None:
-            response.keep_alive = False
+        if response is None or dropped is not None:
             self._outbox.clear()
+            self._response = None
+            return False
         return response.keep_alive and self._rest_without_loop()
 
     def _pump(self, response: Response) -> bool:
@@ -320,7 +329,9 @@ class Connection:
         """The application's step is over and something is left to do: flush, next request, or goodbye."""
         self.busy = self.parked = False
         response = self._response
-        assert response is not None
+        if response is None:  # given up
+            self._say_goodbye()
+            return
         if not self._outbox.empty or not response.done:
             self.phase = FLUSH
             self.deadline = self._home.clock() + self._home.times.write_s

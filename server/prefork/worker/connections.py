@@ -16,7 +16,7 @@ from prefork.worker.connection import Connection, Phase
 from prefork.worker.executors import Executor
 from prefork.worker.loop import EventLoop
 from prefork.wsgi.context import ServerContext
-from prefork.wsgi.handler import WSGIRequestHandler
+from prefork.wsgi.handler import WSGIRequestHandler, application_traceback
 from prefork.wsgi.input import SpooledBody
 
 
@@ -68,7 +68,13 @@ class Connections:
 
     def open(self, sock: socket.socket, peer: object, environ: dict[str, Any]) -> None:
         """Takes over an accepted, non-blocking socket and reads what is already there."""
-        connection = Connection(self, sock, peer, environ)
+        try:
+            connection = Connection(self, sock, peer, environ)
+        except Exception as error:  # noqa: BLE001 - the constructor of a handler's subclass
+            sock.close()
+            self.context.log.error("handler_failed", error=f"{type(error).__name__}: {error}")
+            self.context.log.traceback(application_traceback(error))
+            return
         self._members.add(connection)
         connection.start()
 
