@@ -33,10 +33,21 @@ class Spawn(Message, frozen=True, tag="spawn"):
     """Unique over the life of the master; never reused."""
     slot: int
     """1..N, stable: a replacement has the slot of the worker it replaces."""
+    row: int = -1
+    """Where its row of the scoreboard begins; -1: it has none."""
 
 
 class Exit(Message, frozen=True, tag="exit"):
     """Leave now (zygote: no more workers will be asked for)."""
+
+
+class TakeListeners(Message, frozen=True, tag="take_listeners"):
+    """The packet carries descriptors, in the order of `targets`: each is to be dup2()ed over that number.
+
+    Listeners bound anew for a rollback; or /dev/null, over those that are listened on no longer.
+    """
+
+    targets: list[int]
 
 
 # zygote -> master ---------------------------------------------------------------------------------------------
@@ -123,6 +134,13 @@ class WorkerFailed(Message, frozen=True, tag="worker_failed"):
     traceback: str = ""
 
 
+class WorkerWantsReplacement(Message, frozen=True, tag="worker_wants_replacement"):
+    """The worker has served enough. It goes on serving until it is told to drain."""
+
+    worker_id: int
+    reason: str
+
+
 class WorkerLeaving(Message, frozen=True, tag="worker_leaving"):
     """The worker has drained and exits now."""
 
@@ -134,6 +152,7 @@ class WorkerLeaving(Message, frozen=True, tag="worker_leaving"):
 AnyMessage = (
     Spawn
     | Exit
+    | TakeListeners
     | ZygoteReady
     | ZygoteFailed
     | SpawnFailed
@@ -143,6 +162,7 @@ AnyMessage = (
     | ReopenLogs
     | WorkerReady
     | WorkerFailed
+    | WorkerWantsReplacement
     | WorkerLeaving
 )
 

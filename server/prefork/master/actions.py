@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from prefork.master.recycling import MEASURE_EVERY_S
 from prefork.master.state import (
     DUMP_GRACE_S,
     EXIT_GRACE_S,
     STOP_GRACE_S,
+    Generation,
     GenerationPhase,
     Phase,
     Pool,
@@ -69,6 +71,19 @@ class KillWorker:
 
 
 @dataclass(frozen=True, slots=True)
+class RecycleWorker:
+    """Mark a worker: it serves until its replacement does."""
+
+    worker: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureMemory:
+    """Look at the memory of every worker."""
+
+
+@dataclass(frozen=True, slots=True)
 class BeginReload:
     """Read the settings and start the zygote of a new generation."""
 
@@ -76,6 +91,20 @@ class BeginReload:
 @dataclass(frozen=True, slots=True)
 class BeginRestart:
     """Start a new generation with the settings of the active one, whose zygote died."""
+
+
+@dataclass(frozen=True, slots=True)
+class BeginRollback:
+    """Give the parked generation what it needs to serve again."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """The parked generation is given up: it will not come back."""
+
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +155,11 @@ class Finish:
     """Nothing is left to supervise: leave the loop."""
 
 
-WorkerAction = DrainWorker | StopWorker | TerminateWorker | DumpWorker | KillWorker
+WorkerAction = RecycleWorker | DrainWorker | StopWorker | TerminateWorker | DumpWorker | KillWorker
 ZygoteAction = ExitZygote | DumpZygote | KillZygote
-GenerationAction = Commit | Abort | Forget
-Action = SpawnWorker | WorkerAction | ZygoteAction | GenerationAction | BeginReload | BeginRestart | Finish
+GenerationAction = Commit | Abort | Retire | Forget
+BeginAction = BeginReload | BeginRestart | BeginRollback
+Action = SpawnWorker | WorkerAction | ZygoteAction | GenerationAction | BeginAction | MeasureMemory | Finish
 
 
 def record(pool: Pool, action: Action, now: float) -> None:
@@ -139,14 +169,18 @@ def record(pool: Pool, action: Action, now: float) -> None:
         deadline = now + limits.boot_timeout_s
         pool.workers[action.worker] = Worker(action.worker, action.slot, action.generation, deadline)
         pool.next_worker_id = action.worker + 1
-    elif isinstance(action, DrainWorker | StopWorker | TerminateWorker | DumpWorker | KillWorker):
+    elif isinstance(action, WorkerAction):
         _record_worker(pool, action, now)
     elif isinstance(action, ExitZygote | DumpZygote | KillZygote):
         _record_zygote(pool, action, now)
-    elif isinstance(action, Commit | Abort | Forget):
-        _record_generation(pool, action)
+    elif isinstance(action, Commit | Abort | Retire | Forget):
+        _record_generation(pool, action, now)
+    elif isinstance(action, MeasureMemory):
+        pool.measure_at = now + MEASURE_EVERY_S
     elif isinstance(action, BeginReload):
         pool.reload_wanted = False
+    elif isinstance(action, BeginRollback):
+        pool.rollback_wanted = False
     elif isinstance(action, BeginRestart):
         # Until the new generation is known; a failure to start it sets the next time.
         pool.restart_at = now
@@ -156,7 +190,9 @@ def record(pool: Pool, action: Action, now: float) -> None:
 
 def _record_worker(pool: Pool, action: WorkerAction, now: float) -> None:
     worker = pool.workers[action.worker]
-    if isinstance(action, DrainWorker):
+    if isinstance(action, RecycleWorker):
+        worker.replace = action.reason
+    elif isinstance(action, DrainWorker):
         limits = pool.generations[worker.generation].limits
         worker.phase, worker.deadline = Phase.DRAINING, now + limits.drain_timeout_s
         worker.reason = action.reason
@@ -179,7 +215,7 @@ def _record_zygote(pool: Pool, action: ZygoteAction, now: float) -> None:
         generation.zygote, generation.zygote_killed = ZygotePhase.KILLED, action.why
 
 
-def _record_generation(pool: Pool, action: GenerationAction) -> None:
+def _record_generation(pool: Pool, action: GenerationAction, now: float) -> None:
     generation = pool.generations[action.generation]
     if isinstance(action, Commit):
         previous = pool.active_generation
@@ -187,11 +223,26 @@ def _record_generation(pool: Pool, action: GenerationAction) -> None:
         assert previous is not None, "the first generation becomes active when it serves"
         if previous.target != generation.target:
             pool.target = generation.target
-        previous.phase = GenerationPhase.RETIRED
+        _park(pool, previous, generation, now)
         generation.phase = GenerationPhase.ACTIVE
         pool.active, pool.candidate = generation.number, None
         pool.restart_failures = 0
     elif isinstance(action, Abort):
         generation.aborted = True
+    elif isinstance(action, Retire):
+        generation.phase, pool.rollback_wanted = GenerationPhase.RETIRED, False
     else:
         del pool.generations[action.generation]
+
+
+def _park(pool: Pool, previous: Generation, successor: Generation, now: float) -> None:
+    """Keep `previous` for a rollback, if that is wanted and it still can fork; then it is the only one kept."""
+    previous.returning = False
+    if not previous.can_fork or not successor.limits.rollback_window_s:
+        previous.phase = GenerationPhase.RETIRED
+        return
+    older = pool.parked_generation
+    if older is not None:
+        older.phase = GenerationPhase.RETIRED
+    previous.phase = GenerationPhase.PARKED
+    previous.parked_until = now + successor.limits.rollback_window_s

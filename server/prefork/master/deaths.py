@@ -10,7 +10,7 @@ nothing ever served ends the server (exit 3).
 from __future__ import annotations
 
 from prefork.errors import EXIT_BOOT_FAILED
-from prefork.master.events import ProcessEnded, StartRefused
+from prefork.master.events import ProcessEnded, RollbackRefused, StartRefused
 from prefork.master.notes import Note
 from prefork.master.processes import Exit
 from prefork.master.state import (
@@ -172,6 +172,9 @@ def _zygote_ended(pool: Pool, generation: Generation, event: ProcessEnded, now: 
         error = _boot_death("zygote", generation.zygote_killed, event.exit)
         failure = Failure("boot", error, event.stacks)
         return _generation_failed(pool, generation, failure, now)
+    if generation.phase is GenerationPhase.PARKED:
+        fields["hint"] = "this generation was kept for a rollback, which is not possible now"
+        return [Note("warning", "zygote_exited", fields, event.stacks)]
     # Workers do not depend on it, but nobody can replace one that dies.
     pool.restart_at = now
     return [Note("error", "zygote_exited", fields, event.stacks)]
@@ -186,6 +189,13 @@ def start_refused(pool: Pool, event: StartRefused, now: float) -> list[Note]:
     return [Note("error", "reload_failed", fields, failure.traceback)]
 
 
+def rollback_refused(pool: Pool, event: RollbackRefused) -> list[Note]:
+    """The parked generation stays parked."""
+    failure = event.failure
+    fields: dict[str, object] = {"gen": event.generation, "stage": failure.stage, "error": failure.error}
+    return [Note("error", "rollback_failed", {**fields, "serving_gen": pool.active}, failure.traceback)]
+
+
 def _generation_failed(pool: Pool, generation: Generation, failure: Failure, now: float) -> list[Note]:
     generation.phase, generation.failure = GenerationPhase.FAILED, failure
     pool.candidate = None
@@ -196,7 +206,8 @@ def _generation_failed(pool: Pool, generation: Generation, failure: Failure, now
         return [Note("error", "boot_failed", fields, failure.traceback)]
     if not active.can_fork:
         _delay_restart(pool, now)
-    return [Note("error", "reload_failed", {**fields, "serving_gen": active.number}, failure.traceback)]
+    what = "rollback_failed" if generation.returning else "reload_failed"
+    return [Note("error", what, {**fields, "serving_gen": active.number}, failure.traceback)]
 
 
 def _delay_restart(pool: Pool, now: float) -> None:

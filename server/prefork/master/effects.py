@@ -15,6 +15,7 @@ from prefork.ipc.messages import Drain, Exit, ReopenLogs, Spawn, Stop
 from prefork.master import actions, events
 from prefork.master.generations import Generations
 from prefork.master.links import Links
+from prefork.master.memory import own_memory
 from prefork.master.processes import Processes
 from prefork.master.state import Pool
 
@@ -33,6 +34,10 @@ class Effects:
         match action:
             case actions.SpawnWorker():
                 return self._spawn(action)
+            case actions.RecycleWorker():
+                self._tell_recycling(action)
+            case actions.MeasureMemory():
+                return self._measure()
             case actions.DrainWorker():
                 self._drain(action)
             case actions.StopWorker():
@@ -53,6 +58,10 @@ class Effects:
                 return [self._generations.reload()]
             case actions.BeginRestart():
                 return [self._generations.restart()]
+            case actions.BeginRollback():
+                return [self._generations.rollback(action.generation)]
+            case actions.Retire():
+                self._generations.log.info("rollback_ended", gen=action.generation)
             case actions.Commit():
                 self._generations.commit(action.generation)
             case actions.Abort():
@@ -87,6 +96,23 @@ class Effects:
             return [events.WorkerNotForked(action.worker, "the zygote takes no orders")]
         self._links.add_worker(action.worker, ours)
         return []
+
+    def _tell_recycling(self, action: actions.RecycleWorker) -> None:
+        worker = self._pool.workers[action.worker]
+        self._generations.log.info(
+            "worker_recycling", worker=worker.slot, gen=worker.generation, pid=worker.pid, reason=action.reason
+        )
+
+    def _measure(self) -> list[events.Event]:
+        found: list[events.Event] = []
+        for worker in self._pool.workers.values():
+            limits = self._pool.generations[worker.generation].limits
+            bounds = [each for each in (limits.max_memory, limits.max_memory_hard) if each]
+            if bounds and worker.pid is not None:
+                size = own_memory(worker.pid, min(bounds))
+                if size is not None:
+                    found.append(events.MemoryMeasured(worker.id, size))
+        return found
 
     def _drain(self, action: actions.DrainWorker) -> None:
         worker = self._pool.workers[action.worker]

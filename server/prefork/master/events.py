@@ -31,6 +31,21 @@ class StartRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class GenerationReturns:
+    """A parked generation has its listeners back and is a candidate once more."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackRefused:
+    """A parked generation cannot come back: the system forbids it."""
+
+    generation: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
 class ZygoteReports:
     """The zygote can fork workers."""
 
@@ -87,6 +102,22 @@ class WorkerLeaves:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerWantsLeave:
+    """The worker has served enough; it goes on until it is replaced."""
+
+    worker: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryMeasured:
+    """So many bytes are the worker's own."""
+
+    worker: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerChannelEnded:
     """End of file from a worker."""
 
@@ -114,6 +145,11 @@ class ReloadAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class RollbackAsked:
+    """`prefork rollback`."""
+
+
+@dataclass(frozen=True, slots=True)
 class ScaleAsked:
     """TTIN, TTOU."""
 
@@ -123,6 +159,11 @@ class ScaleAsked:
 @dataclass(frozen=True, slots=True)
 class PauseAsked:
     """WINCH."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeAsked:
+    """`prefork resume`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +184,8 @@ class ClockJumped:
 Event = (
     GenerationStarted
     | StartRefused
+    | GenerationReturns
+    | RollbackRefused
     | ZygoteReports
     | ZygoteGivesUp
     | WorkerForked
@@ -150,12 +193,16 @@ Event = (
     | WorkerAccepts
     | WorkerGivesUp
     | WorkerLeaves
+    | WorkerWantsLeave
+    | MemoryMeasured
     | WorkerChannelEnded
     | ZygoteChannelEnded
     | ProcessEnded
     | ReloadAsked
+    | RollbackAsked
     | ScaleAsked
     | PauseAsked
+    | ResumeAsked
     | StopAsked
     | ClockJumped
 )

@@ -6,18 +6,22 @@ generation is started or has proved itself.
 
 from __future__ import annotations
 
-from collections.abc import ItemsView
+import os
+from collections.abc import ItemsView, Sequence
+from dataclasses import replace
 
-from prefork.errors import BootError, ConfigError, PreforkError
+from prefork.errors import BootError, ConfigError, ListenError, PreforkError
+from prefork.ipc.messages import TakeListeners
 from prefork.master import reload
-from prefork.master.events import GenerationStarted, StartRefused
+from prefork.master.events import GenerationReturns, GenerationStarted, RollbackRefused, StartRefused
+from prefork.master.journal import Journal
 from prefork.master.launch import launch
 from prefork.master.links import Links
 from prefork.master.logfiles import LogFiles
 from prefork.master.processes import Processes
 from prefork.master.resources import LoadSettings, Resources
 from prefork.master.state import Failure, Limits, Pool
-from prefork.observe.log import Log
+from prefork.net.listeners import Listener, bind_all
 
 
 class Generations:
@@ -31,7 +35,7 @@ class Generations:
         files: LogFiles,
         load_settings: LoadSettings,
         first: Resources,
-        log: Log,
+        log: Journal,
         baton_fd: int,
     ) -> None:
         self._pool = pool
@@ -65,7 +69,14 @@ class Generations:
         self._resources[number] = resources
         self._links.add_zygote(number, launched.channel)
         workers = resources.settings.workers
-        limits = Limits(workers.boot_timeout, workers.drain_timeout)
+        limits = Limits(
+            workers.boot_timeout,
+            workers.drain_timeout,
+            workers.rollback_window,
+            max_lifetime_s=workers.max_lifetime,
+            max_memory=workers.max_memory,
+            max_memory_hard=workers.max_memory_hard,
+        )
         return GenerationStarted(resources.worker_count, limits, launched.pid, restart)
 
     def reload(self) -> GenerationStarted | StartRefused:
@@ -84,23 +95,55 @@ class Generations:
         self.log.info("reload_started", gen=self._pool.next_generation, reason="zygote_died")
         current = self.in_force
         again = Resources(
-            current.settings, current.identity, current.listeners, current.log_fd, current.access_fd
+            current.settings,
+            current.identity,
+            current.specs,
+            current.listeners,
+            current.log_fd,
+            current.access_fd,
         )
         try:
             return self.start(again, restart=True)
         except PreforkError as error:
             return StartRefused(_failure(error), restart=True)
 
+    def rollback(self, number: int) -> GenerationReturns | RollbackRefused:
+        """Give a parked generation its listeners back: those that were closed are bound anew. Or nothing of it."""
+        self.log.info("rollback_started", gen=number, from_gen=self._pool.active)
+        resources = self._resources[number]
+        # Where they really were: a port the system chose is asked for by its number.
+        specs = [
+            replace(spec, address=listener.address)
+            for spec, listener in zip(resources.specs, resources.listeners, strict=True)
+        ]
+        try:
+            listeners = bind_all(specs, resources.settings.server.backlog, self.in_force.listeners)
+        except ListenError as error:
+            return RollbackRefused(number, _failure(error))
+        moved = [
+            (fd, fresh)
+            for (fd, _), old, fresh in zip(resources.addresses, resources.listeners, listeners, strict=True)
+            if fresh is not old
+        ]
+        resources.listeners = listeners
+        if moved and not self._replace_listeners(number, moved):
+            self._discard(resources)
+            return RollbackRefused(number, Failure("listen", "its zygote takes no messages"))
+        return GenerationReturns(number)
+
     def commit(self, number: int) -> None:
         """The candidate's resources are in force; what only the one before needed is closed."""
         previous, self.in_force = self.in_force, self._resources[number]
-        for listener in previous.listeners:
-            if listener not in self.in_force.listeners:
-                # Workers that still drain have their own copies, and were told to empty its queue.
-                listener.unlink_and_close()
-                self.log.info("listening_ended", address=listener.address)
-        self.log.info("reload_done", gen=number)
-        self.log = self.in_force.log()
+        self._close_listeners(previous)
+        for listener, spec in zip(self.in_force.listeners, self.in_force.specs, strict=True):
+            try:
+                listener.change(spec, self.in_force.settings.server.backlog)
+            except ListenError as error:
+                self.log.error("listener_not_changed", address=listener.address, error=error)
+        parked = self._pool.parked_generation
+        done = "rollback_done" if self._pool.generations[number].returning else "reload_done"
+        self.log.info(done, gen=number, parked_gen=None if parked is None else parked.number)
+        self.log.log = self.in_force.log()
 
     def abort(self, number: int) -> None:
         """Close what was opened for a candidate that failed."""
@@ -136,6 +179,28 @@ class Generations:
         for resources in self._resources.values():
             if resources.stacks is not None:
                 resources.stacks.close()
+
+    def _close_listeners(self, previous: Resources) -> None:
+        """Those that are not in force any more."""
+        pairs = list(zip(previous.addresses, previous.listeners, strict=True))
+        ended = [(fd, listener) for (fd, _), listener in pairs if listener not in self.in_force.listeners]
+        for _, listener in ended:
+            # Workers that still drain have their own copies, and were told to empty its queue.
+            listener.unlink_and_close()
+            self.log.info("listening_ended", address=listener.address)
+        if not ended:
+            return
+        # The zygote outlives them, for long if it is parked: clients would wait in a queue that nobody looks at.
+        with open(os.devnull, "rb") as nothing:
+            targets = [fd for fd, _ in ended]
+            for number, resources in self._resources.items():
+                if resources is previous:
+                    message = TakeListeners(targets=targets)
+                    self._links.tell_zygote(number, message, [nothing.fileno()] * len(targets))
+
+    def _replace_listeners(self, number: int, moved: Sequence[tuple[int, Listener]]) -> bool:
+        message = TakeListeners(targets=[fd for fd, _ in moved])
+        return self._links.tell_zygote(number, message, [listener.fileno() for _, listener in moved])
 
     def _discard(self, candidate: Resources | None) -> None:
         if candidate is not None:

@@ -93,6 +93,7 @@ def launch(
     log_fd: int = 2,
     access_fd: int | None = None,
     baton_fd: int | None = None,
+    scoreboard_fd: int | None = None,
     trial: bool = False,
 ) -> Launched:
     """Start the zygote of a generation. Raises BootError (stage "python") if that fails."""
@@ -107,6 +108,7 @@ def launch(
         log_fd=log_fd,
         access_fd=access_fd,
         baton_fd=baton_fd,
+        scoreboard_fd=scoreboard_fd,
         stacks_fd=stacks.fd,
         uid=identity.uid,
         gid=identity.gid,
@@ -122,7 +124,7 @@ def launch(
         ids = [str(identity.uid), str(identity.gid), ",".join(map(str, identity.groups))]
         command = [sys.executable, "-I", "-S", "-c", STEP_DOWN, *ids, *command]
     inherit = [0, 1, 2, theirs.fileno(), boot_fd, stacks.fd, log_fd, *(fd for fd, _ in listeners)]
-    inherit += [fd for fd in (access_fd, baton_fd) if fd is not None]
+    inherit += [fd for fd in (access_fd, baton_fd, scoreboard_fd) if fd is not None]
     try:
         os.write(boot_fd, msgspec.json.encode(boot))
         pid = processes.spawn(command, _environment(settings), inherit)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import selectors
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prefork.ipc.channel import Channel, ChannelClosed, ChannelError
 from prefork.ipc.messages import (
@@ -19,13 +19,14 @@ from prefork.ipc.messages import (
     WorkerFailed,
     WorkerLeaving,
     WorkerReady,
+    WorkerWantsReplacement,
     ZygoteFailed,
     ZygoteReady,
 )
 from prefork.master import events
+from prefork.master.journal import Journal
 from prefork.master.signals import SignalInbox
 from prefork.master.state import Failure
-from prefork.observe.log import Log
 
 
 class Links:
@@ -57,11 +58,10 @@ class Links:
         if channel is not None:
             channel.send(message)
 
-    def tell_zygote(self, generation: int, message: Message) -> None:
-        """Send, if it is still there."""
+    def tell_zygote(self, generation: int, message: Message, fds: Sequence[int] = ()) -> bool:
+        """Send, if it is still there and listens; returns whether it did."""
         channel = self.zygotes.get(generation)
-        if channel is not None:
-            channel.send(message)
+        return channel is not None and channel.send(message, fds)
 
     def drop_worker(self, worker: int) -> None:
         """Close the channel, which tells a worker that hears nothing else to leave."""
@@ -77,7 +77,7 @@ class Links:
             channel.close()
         self._selector.close()
 
-    def receive(self, log: Log) -> Iterator[events.Event]:
+    def receive(self, log: Journal) -> Iterator[events.Event]:
         """Everything that has arrived, in the order each peer sent it.
 
         Ends of workers come last, after the zygotes' messages: a zygote that cannot fork says so before it closes the
@@ -107,7 +107,7 @@ class Links:
             channel.close()
 
 
-def _messages(channel: Channel, log: Log) -> Iterator[AnyMessage | None]:
+def _messages(channel: Channel, log: Journal) -> Iterator[AnyMessage | None]:
     """All waiting messages; None for the end."""
     while True:
         try:
@@ -148,5 +148,7 @@ def _from_worker(worker: int, message: AnyMessage) -> Iterator[events.Event]:
         case WorkerFailed():
             failure = Failure(message.stage, message.error, message.traceback)
             yield events.WorkerGivesUp(worker, failure)
+        case WorkerWantsReplacement():
+            yield events.WorkerWantsLeave(worker, message.reason)
         case WorkerLeaving():
             yield events.WorkerLeaves(worker, message.requests)

@@ -19,6 +19,7 @@ from prefork.master.actions import (
     Action,
     BeginReload,
     BeginRestart,
+    BeginRollback,
     Commit,
     DrainWorker,
     DumpWorker,
@@ -28,10 +29,14 @@ from prefork.master.actions import (
     Forget,
     KillWorker,
     KillZygote,
+    MeasureMemory,
+    RecycleWorker,
+    Retire,
     SpawnWorker,
     StopWorker,
     TerminateWorker,
 )
+from prefork.master import recycling
 from prefork.master.state import (
     Generation,
     GenerationPhase,
@@ -58,6 +63,7 @@ def plan(pool: Pool, now: float) -> list[Action]:
     return [
         *_generations(pool, now),
         *_failed_workers(pool),
+        *_recycle(pool, now),
         *_fill_slots(pool, now),
         *_retire_workers(pool),
         *_ending_zygotes(pool),
@@ -71,6 +77,9 @@ def next_deadline(pool: Pool, now: float) -> float | None:
     if pool.stop is Stop.NO:
         times += [slot.retry_at for slot in pool.slots.values()]
         times.append(pool.restart_at)
+        times += recycling.deadlines(pool)
+        if pool.parked_generation is not None:
+            times.append(pool.parked_generation.parked_until)
     return min((time for time in times if time > now), default=None)
 
 
@@ -79,6 +88,9 @@ def next_deadline(pool: Pool, now: float) -> float | None:
 
 def _overdue_workers(pool: Pool, now: float) -> Iterator[Action]:
     for worker in pool.workers.values():
+        if worker.doomed and worker.phase not in (Phase.BOOTING, Phase.KILLED, Phase.LOST):
+            yield KillWorker(worker.id, worker.doomed)
+            continue
         if worker.phase not in _WORKER_TIMED or now < worker.deadline:
             continue
         limits = pool.generations[worker.generation].limits
@@ -134,10 +146,16 @@ def _generations(pool: Pool, now: float) -> Iterator[Action]:
     for generation in pool.generations.values():
         if generation.phase is GenerationPhase.FAILED and not generation.aborted:
             yield Abort(generation.number)
-    candidate = pool.candidate_generation
+    candidate, parked = pool.candidate_generation, pool.parked_generation
+    over = parked is not None and now >= parked.parked_until and not pool.rollback_wanted
+    if parked is not None and (over or not parked.can_fork):
+        yield Retire(parked.number)
+        parked = None
     if candidate is not None:
         if _has_taken_over(pool, candidate):
             yield Commit(candidate.number)
+    elif pool.rollback_wanted and parked is not None:
+        yield BeginRollback(parked.number)
     elif pool.reload_wanted:
         yield BeginReload()
     elif pool.active_generation is not None:
@@ -181,6 +199,13 @@ def _failed_workers(pool: Pool) -> Iterator[Action]:
             yield TerminateWorker(worker.id, "its generation failed")
 
 
+def _recycle(pool: Pool, now: float) -> Iterator[Action]:
+    if recycling.measures(pool) and now >= pool.measure_at:
+        yield MeasureMemory()
+    for worker in recycling.due(pool, now):
+        yield RecycleWorker(worker.id, worker.recycle_why)
+
+
 def _fill_slots(pool: Pool, now: float) -> Iterator[Action]:
     worker_id = pool.next_worker_id
     surging = any(worker.is_booting and pool.accepting(worker.slot) for worker in pool.workers.values())
@@ -193,6 +218,8 @@ def _fill_slots(pool: Pool, now: float) -> Iterator[Action]:
         if not accepting:
             generation = _for_empty_slot(pool)
         elif not surging and not any(pool.is_current(worker) for worker in accepting):
+            if recycling.is_going_on(pool) and all(worker.replace for worker in accepting):
+                continue
             generation = _for_replacement(pool, number)
             surging = generation is not None
         else:

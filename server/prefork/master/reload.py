@@ -7,13 +7,13 @@ processes, the pool.
 from __future__ import annotations
 
 from prefork.errors import ConfigError
+from prefork.master.journal import Journal
 from prefork.master.logfiles import LogFiles
 from prefork.master.resources import LoadSettings, Resources, prepare
-from prefork.observe.log import Log
 from prefork.settings.diff import changes
 
 
-def candidate(load_settings: LoadSettings, current: Resources, files: LogFiles, log: Log) -> Resources:
+def candidate(load_settings: LoadSettings, current: Resources, files: LogFiles, log: Journal) -> Resources:
     """What a new generation needs, opened; nothing of `current` is touched.
 
     Raises ConfigError (every problem has been logged on a line of its own) or ListenError.

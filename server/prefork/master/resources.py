@@ -15,7 +15,7 @@ from prefork.identity import Identity, resolve
 from prefork.master.listening import listen_specs
 from prefork.master.logfiles import LogFiles
 from prefork.master.stacks import Stacks
-from prefork.net.listeners import Listener, bind_all
+from prefork.net.listeners import Listener, ListenSpec, bind_all, check_permission
 from prefork.observe.access import access_format_problem
 from prefork.observe.log import Log
 from prefork.settings.cpus import usable_cpus
@@ -30,6 +30,8 @@ class Resources:
 
     settings: Settings
     identity: Identity
+    specs: list[ListenSpec]
+    """What its listeners are to be, in their order."""
     listeners: list[Listener]
     log_fd: int
     access_fd: int | None
@@ -68,5 +70,8 @@ def prepare(settings: Settings, files: LogFiles, held: Sequence[Listener] = ()) 
     log_fd = files.open(settings.log.output)
     access = settings.log.access
     access_fd = None if access == "off" else files.open(access)
-    listeners = bind_all(listen_specs(settings), settings.server.backlog, held)
-    return Resources(settings, identity, listeners, log_fd, access_fd)
+    specs = listen_specs(settings)
+    for spec in specs:
+        check_permission(spec)
+    listeners = bind_all(specs, settings.server.backlog, held)
+    return Resources(settings, identity, specs, listeners, log_fd, access_fd)

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from setproctitle import setproctitle
 
 from prefork.master.generations import Generations
+from prefork.master.journal import Journal
 from prefork.master.links import Links
 from prefork.master.logfiles import LogFiles
 from prefork.master.pidfile import PidFile
@@ -49,7 +50,7 @@ def serve(load_settings: LoadSettings, processes: Processes | None = None) -> in
         resources = prepare(settings, files)
         title = f"prefork: master [{settings.server.name}]" if settings.server.name else "prefork: master"
         setproctitle(title)
-        log = resources.log()
+        log = Journal(resources.log())
         log.info(
             "starting", version=__version__, python=sys.version.split()[0], name=settings.server.name or None
         )

@@ -87,6 +87,11 @@ class Limits:
     drain_timeout_s: float
     rollback_window_s: float = 0.0
     """How long the generation that this one replaces is kept; 0: not at all."""
+    max_lifetime_s: float = 0.0
+    """0: no limit; so are the next two."""
+    max_memory: int = 0
+    """Bytes, after which a worker is replaced, and those after which it is killed."""
+    max_memory_hard: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,11 @@ class Worker:
     """Why it was sent SIGKILL."""
     replace: str = ""
     """Why it is to be replaced although its generation is wanted; empty: it is not."""
+    recycle_at: float | None = None
+    """When it is to be marked for that, and why."""
+    recycle_why: str = ""
+    doomed: str = ""
+    """Why it is to be killed at once; empty: it is not."""
     failure: Failure | None = None
     """What it said about its failed boot."""
 
@@ -192,6 +202,8 @@ class Pool:
     """Once, all slots served."""
     reload_wanted: bool = False
     rollback_wanted: bool = False
+    measure_at: float = 0.0
+    """When the workers' memory is looked at again, if it is limited."""
     restart_failures: int = 0
     restart_at: float = 0.0
     """Not before this time is a generation started for a dead zygote."""

@@ -147,8 +147,4 @@ class Supervisor:
                 self._tell(note)
 
     def _tell(self, note: Note) -> None:
-        log = self._generations.log
-        write = {"debug": log.debug, "info": log.info, "warning": log.warning, "error": log.error}[note.level]
-        write(note.event, **note.fields)
-        if note.traceback:
-            log.traceback(note.traceback)
+        self._generations.log.tell(note)

@@ -6,14 +6,19 @@ the log should say is returned. Must not know: what is done about it (see `plan`
 
 from __future__ import annotations
 
-from prefork.master import deaths
+from prefork.master import deaths, recycling
 from prefork.master.events import (
     ClockJumped,
     Event,
+    GenerationReturns,
     GenerationStarted,
+    MemoryMeasured,
     PauseAsked,
     ProcessEnded,
     ReloadAsked,
+    ResumeAsked,
+    RollbackAsked,
+    RollbackRefused,
     ScaleAsked,
     StartRefused,
     StopAsked,
@@ -23,6 +28,7 @@ from prefork.master.events import (
     WorkerGivesUp,
     WorkerLeaves,
     WorkerNotForked,
+    WorkerWantsLeave,
     ZygoteChannelEnded,
     ZygoteGivesUp,
     ZygoteReports,
@@ -44,8 +50,17 @@ def apply(pool: Pool, event: Event, now: float) -> list[Note]:
     match event:
         case ProcessEnded():
             return deaths.process_ended(pool, event, now)
-        case WorkerForked() | WorkerNotForked() | WorkerAccepts() | WorkerGivesUp() | WorkerLeaves():
+        case (
+            WorkerForked()
+            | WorkerNotForked()
+            | WorkerAccepts()
+            | WorkerGivesUp()
+            | WorkerLeaves()
+            | WorkerWantsLeave()
+        ):
             return _from_worker(pool, event, now)
+        case MemoryMeasured():
+            return recycling.measured(pool, event, now)
         case WorkerChannelEnded():
             return _worker_channel_ended(pool, event, now)
         case ZygoteReports() | ZygoteGivesUp() | ZygoteChannelEnded():
@@ -54,7 +69,11 @@ def apply(pool: Pool, event: Event, now: float) -> list[Note]:
             return _generation_started(pool, event, now)
         case StartRefused():
             return deaths.start_refused(pool, event, now)
-        case ReloadAsked() | ScaleAsked() | PauseAsked() | StopAsked():
+        case GenerationReturns():
+            return _generation_returns(pool, event)
+        case RollbackRefused():
+            return deaths.rollback_refused(pool, event)
+        case ReloadAsked() | RollbackAsked() | ScaleAsked() | PauseAsked() | ResumeAsked() | StopAsked():
             return _asked(pool, event)
         case ClockJumped():
             return _clock_jumped(pool, event)
@@ -65,7 +84,7 @@ def apply(pool: Pool, event: Event, now: float) -> list[Note]:
 
 def _from_worker(
     pool: Pool,
-    event: WorkerForked | WorkerNotForked | WorkerAccepts | WorkerGivesUp | WorkerLeaves,
+    event: WorkerForked | WorkerNotForked | WorkerAccepts | WorkerGivesUp | WorkerLeaves | WorkerWantsLeave,
     now: float,
 ) -> list[Note]:
     worker = pool.workers.get(event.worker)
@@ -83,11 +102,14 @@ def _from_worker(
             return []
         case WorkerLeaves():
             return [Note("debug", "worker_leaving", {**fields, "requests": event.requests})]
+        case WorkerWantsLeave():
+            return recycling.wants_leave(worker, event, now)
         case WorkerAccepts():
             if not worker.is_booting:
                 # It has been told to leave in the meantime.
                 return []
             worker.phase, worker.ready_at = Phase.ACCEPTING, now
+            recycling.begin(worker, pool.generations[worker.generation].limits, now)
             _prove(pool, pool.generations[worker.generation])
             return [Note("info", "worker_ready", fields), *_completed(pool)]
 
@@ -139,6 +161,15 @@ def _generation_started(pool: Pool, event: GenerationStarted, now: float) -> lis
     return [Note("debug", "zygote_started", {"gen": generation.number, "pid": generation.zygote_pid})]
 
 
+def _generation_returns(pool: Pool, event: GenerationReturns) -> list[Note]:
+    """Its zygote is ready; like any candidate it has to prove itself before the active one gives way."""
+    generation = pool.generations[event.generation]
+    generation.phase, generation.returning = GenerationPhase.READY, True
+    generation.proven, generation.early_deaths, generation.failure = False, 0, None
+    pool.candidate = generation.number
+    return []
+
+
 def _from_zygote(
     pool: Pool, event: ZygoteReports | ZygoteGivesUp | ZygoteChannelEnded, now: float
 ) -> list[Note]:
@@ -177,7 +208,9 @@ def _zygote_reports(generation: Generation, event: ZygoteReports) -> list[Note]:
 # what people ask for ------------------------------------------------------------------------------------------------
 
 
-def _asked(pool: Pool, event: ReloadAsked | ScaleAsked | PauseAsked | StopAsked) -> list[Note]:
+def _asked(
+    pool: Pool, event: ReloadAsked | RollbackAsked | ScaleAsked | PauseAsked | ResumeAsked | StopAsked
+) -> list[Note]:
     if pool.stop is not Stop.NO:
         if isinstance(event, StopAsked) and pool.stop is Stop.GRACEFUL:
             # A second request means now, whichever signal it is.
@@ -198,9 +231,25 @@ def _asked(pool: Pool, event: ReloadAsked | ScaleAsked | PauseAsked | StopAsked)
             notes = [Note("info", "reload_queued", {"after_gen": pool.candidate})] if waits else []
             pool.reload_wanted = True
             return [*_resume(pool), *notes]
+        case RollbackAsked():
+            return _rollback_asked(pool)
+        case ResumeAsked():
+            return _resume(pool)
         case ScaleAsked():
             resumed = _resume(pool)
             return resumed or _scale(pool, event.by)
+
+
+def _rollback_asked(pool: Pool) -> list[Note]:
+    parked = pool.parked_generation
+    if pool.candidate is not None:
+        reason = f"generation {pool.candidate} is on its way; ask again when it has come up or failed"
+    elif parked is None or not parked.can_fork:
+        reason = "no previous generation is kept (workers.rollback_window says how long one is)"
+    else:
+        pool.rollback_wanted = True
+        return _resume(pool)
+    return [Note("warning", "rollback_refused", {"error": reason, "serving_gen": pool.active})]
 
 
 def _resume(pool: Pool) -> list[Note]:
@@ -231,4 +280,5 @@ def _clock_jumped(pool: Pool, event: ClockJumped) -> list[Note]:
         worker.deadline += event.by_s
     for generation in pool.generations.values():
         generation.deadline += event.by_s
+        generation.parked_until += event.by_s
     return [Note("warning", "clock_jumped", {"by_s": round(event.by_s, 1)})]

@@ -10,6 +10,7 @@ passed by number.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from prefork.errors import ListenError
 from prefork.net.address import TcpAddress, UnixAddress
 from prefork.net.tcp import bind_tcp, real_address
-from prefork.net.unix import bind_unix, file_id, remove_socket_file
+from prefork.net.unix import bind_unix, change_socket_file, file_id, remove_socket_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,18 @@ class Listener:
         """The end of the address: remove the socket file, unless somebody has replaced it, and close."""
         if self._file_id is not None:
             remove_socket_file(self._path(), self._file_id)
+            # Not twice: another server's file may be given the same inode.
+            self._file_id = None
         self._sock.close()
+
+    def change(self, spec: ListenSpec, backlog: int) -> None:
+        """Take on the mode and owner of `spec` and this length of its queue. Raises ListenError."""
+        # listen(2) on a socket that listens changes the length alone.
+        self._sock.listen(backlog)
+        before = (self.spec.mode, self.spec.uid, self.spec.gid)
+        if self._file_id is not None and before != (spec.mode, spec.uid, spec.gid):
+            change_socket_file(self._path(), self._file_id, spec.mode, spec.uid, spec.gid)
+        self.spec = spec
 
     def _path(self) -> str:
         assert isinstance(self.address, UnixAddress)
@@ -96,6 +108,17 @@ def bind_all(specs: Sequence[ListenSpec], backlog: int, held: Iterable[Listener]
             listener.unlink_and_close()
         raise
     return listeners
+
+
+def check_permission(spec: ListenSpec) -> None:
+    """Raises ListenError if this process may not give a socket file to the owner that `spec` names."""
+    if os.geteuid() == 0:
+        return
+    groups = (None, os.getegid(), *os.getgroups())
+    if spec.uid not in (None, os.geteuid()) or spec.gid not in groups:
+        raise ListenError(
+            f"cannot listen on {spec.address}: only root may give the socket to user id {spec.uid}, group id {spec.gid}"
+        )
 
 
 def adopt(fd: int) -> socket.socket:

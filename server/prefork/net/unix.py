@@ -85,6 +85,36 @@ def remove_socket_file(path: str, ours: FileId) -> None:
             Path(path).unlink()
 
 
+def change_socket_file(path: str, ours: FileId, mode: int | None, uid: int | None, gid: int | None) -> None:
+    """Give the socket file at `path`, if it is still `ours`, another mode and owner. Raises ListenError.
+
+    As in `bind_unix`: None is what a new file would get.
+    """
+    try:
+        # O_PATH: the file itself, whatever its mode; not what a symbolic link put there meanwhile points to (open(2)).
+        fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            status = os.fstat(fd)
+            if FileId(status.st_dev, status.st_ino) != ours:
+                raise ListenError(f"{path} is not the socket that this server made")
+            itself = f"/proc/self/fd/{fd}"
+            wanted = (os.geteuid() if uid is None else uid, os.getegid() if gid is None else gid)
+            if wanted != (status.st_uid, status.st_gid):
+                os.chown(itself, *wanted)
+            os.chmod(itself, 0o777 & ~_umask() if mode is None else mode)  # noqa: PTH101
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise ListenError(f"cannot change the mode and owner of {path}: {error.strerror}") from error
+
+
+def _umask() -> int:
+    # There is no other way to read it (umask(2)); the master has one thread.
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
+
+
 def _bind_abstract(sock: socket.socket, address: UnixAddress, backlog: int, has_owner: bool) -> None:
     if has_owner:
         raise ListenError(f"cannot listen on {address}: an abstract socket has no mode, user or group")

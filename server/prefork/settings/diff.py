@@ -12,17 +12,14 @@ from dataclasses import dataclass
 
 from prefork.settings import tomltext
 from prefork.settings.kinds.text import Environment
-from prefork.settings.listen import Listen
 from prefork.settings.model import TABLES, Settings
 
 FIXED = {
     "server.name": "this server's processes and log lines are found by its name; start another server, or restart",
     "server.pid_file": "the lock on the file says that this server lives, and others look for it there; restart",
-    "server.backlog": "the queues of sockets that are bound already keep their length; restart",
+    "server.control": "commands look for the server there; restart",
 }
 """Keys that a running server cannot change, and why."""
-
-FIXED_SOCKET = "the socket is bound already and keeps its owner and permissions; restart, or use another path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +56,6 @@ def changes(old: Settings, new: Settings) -> tuple[Change, ...]:
                 )  # names only: values may be secrets
             else:
                 texts = (tomltext.shown(option.kind.plain(before)), tomltext.shown(option.kind.plain(after)))
-            refusal = _refusal(dotted, before, after)
+            refusal = FIXED.get(dotted)
             found.append(Change(dotted, *texts, refusal=refusal))
     return tuple(found)
-
-
-def _refusal(dotted: str, before: object, after: object) -> str | None:
-    if dotted == "server.listen" and isinstance(before, tuple) and isinstance(after, tuple):
-        return _socket_refusal(before, after)
-    return FIXED.get(dotted)
-
-
-def _socket_refusal(before: tuple[Listen, ...], after: tuple[Listen, ...]) -> str | None:
-    """Bound sockets are kept, never bound anew (clients could be lost in between)."""
-    bound = {entry.address: entry for entry in before}
-    changed = [
-        entry.address for entry in after if _file_of(bound.get(entry.address, entry)) != _file_of(entry)
-    ]
-    return f"{changed[0]}: {FIXED_SOCKET}" if changed else None
-
-
-def _file_of(entry: Listen) -> tuple[int | None, str | None, str | None]:
-    """What is the master's; what is spoken on the socket is the workers'."""
-    return entry.mode, entry.user, entry.group

@@ -16,6 +16,7 @@ from typing import Any
 
 from prefork.errors import ConfigError
 from prefork.settings.combinations import broken_rules
+from prefork.settings.control import default_control, identity_of
 from prefork.settings.files import missing_files
 from prefork.settings.given import Given, gather, problem
 from prefork.settings.kinds.base import InvalidValueError, Mistake
@@ -57,7 +58,7 @@ def load(
     problems += _impossible(values, given)
     if problems:
         raise ConfigError(map(one_line, problems))
-    return Loaded(_build({**values, **_derived(values, path)}), _origins(given))
+    return Loaded(_build({**values, **_derived(values, path, start)}), _origins(given))
 
 
 def _convert(given: Mapping[str, Given], problems: list[str]) -> dict[str, Any]:
@@ -124,11 +125,15 @@ def _origins(given: Mapping[str, Given]) -> dict[str, str]:
     }
 
 
-def _derived(values: Mapping[str, Any], path: str | None) -> dict[str, Any]:
+def _derived(values: Mapping[str, Any], path: str | None, directory: str) -> dict[str, Any]:
     """The defaults that depend on other settings."""
     derived: dict[str, Any] = {}
     if not values.get("server.name"):
         derived["server.name"] = _default_name(path, values["app.target"])
+    if not values.get("server.control"):
+        name = derived.get("server.name") or values["server.name"]
+        identity = identity_of(path, directory, values["app.target"])
+        derived["server.control"] = default_control(name, identity)
     if "requests.body_memory" not in values and values.get("requests.max_body"):
         usual = RequestSettings().body_memory
         derived["requests.body_memory"] = min(usual, values["requests.max_body"])

@@ -9,6 +9,7 @@ absolute. None is "not set". `Settings` survives `msgspec.json`, which is how th
 
 # No `from __future__ import annotations` here: annotations are values, they hold the kinds of the options.
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_type_hints
@@ -16,18 +17,28 @@ from typing import Annotated, Literal, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from prefork.settings.kinds.numbers import Duration, Mode, Size, Whole
-from prefork.settings.kinds.paths import LogPlace, OptionalPath, PathList
+from prefork.settings.control import OFF
+from prefork.settings.kinds.flag import Flag
+from prefork.settings.kinds.lists import TextList
+from prefork.settings.kinds.numbers import DAY_S, Duration, Mode, Size, Whole
+from prefork.settings.kinds.paths import LogPlace, OptionalPath, PathList, PathOr
 from prefork.settings.kinds.python import application_reference, class_reference
+from prefork.settings.kinds.requests import warmup_target
 from prefork.settings.kinds.text import Environment, OneOf, Text
 from prefork.settings.listen import Listen, ListenList, account
 from prefork.settings.nearest import did_you_mean
 from prefork.settings.options import Option, options_of
 from prefork.settings.proxy import ProxySettings
+from prefork.settings.static import SendfilePaths, StaticSettings
 from prefork.settings.tls import TlsSettings
 
 ACCESS_FORMATS = ("common", "combined", "json")
 LONGEST_NAME = 64
+
+
+def is_field_name(text: str) -> bool:
+    """True for a token (RFC 9110 section 5.6.2)."""
+    return re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", text) is not None
 
 
 class AppSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,6 +88,15 @@ class AppSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             'start if it does, "never" lets each worker import it.'
         ),
     ] = "auto"
+    warmup: Annotated[
+        tuple[str, ...],
+        TextList(warmup_target, '["/", "/health"]'),
+        Meta(
+            description="Paths that the application is asked for after its import, before any client is: it builds "
+            "its caches once for all workers, and if an answer is an error of the server (5xx) or an exception, "
+            "the release is not taken."
+        ),
+    ] = ()
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -137,6 +157,14 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             "refuses to start. Empty: none."
         ),
     ] = None
+    control: Annotated[
+        str,
+        PathOr(OFF),
+        Meta(
+            description="Socket that `prefork status`, `prefork reload` and the like talk to; for root and the user who "
+            'started the server. Empty: in /run/prefork, or for other users in $XDG_RUNTIME_DIR/prefork. "off": none.'
+        ),
+    ] = ""
     request_handler: Annotated[
         str | None,
         class_reference(),
@@ -155,6 +183,25 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             description="The Server field of responses that have none of their own. Empty: no such field.",
         ),
     ] = "prefork"
+    sendfile_header: Annotated[
+        str,
+        Text(
+            "must be the name of a header field, such as X-Sendfile",
+            lambda text: text == "" or is_field_name(text),
+        ),
+        Meta(
+            description="Response header by which the application names a file that the server sends in place of the body: "
+            "X-Sendfile (a path) or X-Accel-Redirect (a URI, percent-encoded). Empty: such headers go to the client."
+        ),
+    ] = ""
+    sendfile_paths: Annotated[
+        dict[str, str],
+        SendfilePaths(),
+        Meta(
+            description="What files may be named there: a list of directories, or a table from what the application writes "
+            'to the directory it means, {"/protected" = "files"}. Nothing outside is sent.'
+        ),
+    ] = msgspec.field(default_factory=dict)
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -188,6 +235,48 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Duration(at_least=0.0),
         Meta(description="Time a worker gets to finish its work when it is replaced or the server stops."),
     ] = 30.0
+    max_requests: Annotated[
+        int,
+        Whole(0, 1_000_000_000),
+        Meta(
+            description="Requests after which a worker is replaced: the new one comes first, and one worker "
+            "goes at a time. 0: no limit."
+        ),
+    ] = 0
+    max_requests_jitter: Annotated[
+        int,
+        Whole(0, 1_000_000_000),
+        Meta(description="Up to so many requests more, different for each worker."),
+    ] = 0
+    max_lifetime: Annotated[
+        float,
+        Duration(at_least=0.0, at_most=30 * DAY_S),
+        Meta(
+            description="Time after which a worker is replaced, up to a tenth earlier so that not all go together. "
+            "0: no limit."
+        ),
+    ] = 0.0
+    max_memory: Annotated[
+        int,
+        Size(),
+        Meta(
+            description="Memory of its own (shared pages do not count), beyond which a worker is replaced. "
+            "0: no limit."
+        ),
+    ] = 0
+    max_memory_hard: Annotated[
+        int,
+        Size(),
+        Meta(description="Memory of its own, beyond which a worker is killed at once. 0: no limit."),
+    ] = 0
+    rollback_window: Annotated[
+        float,
+        Duration(at_least=0.0),
+        Meta(
+            description="How long after a reload the release before it is kept in memory, for `prefork rollback`. "
+            "0: not at all."
+        ),
+    ] = 600.0
 
 
 class RequestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -213,6 +302,38 @@ class RequestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         Duration(),
         Meta(description="Time that a connection may wait for its next request."),
     ] = 5.0
+    slow: Annotated[
+        float,
+        Duration(at_least=0.0),
+        Meta(
+            description="Time the application may run without giving output before the request and its Python stack are "
+            "logged; it goes on. 0: never."
+        ),
+    ] = 10.0
+    timeout: Annotated[
+        float,
+        Duration(at_least=0.0),
+        Meta(
+            description="Time the application may run without giving output before RequestTimeout is raised in it "
+            "(503 if nothing was sent yet). 0: as long as it likes."
+        ),
+    ] = 0.0
+    kill_after: Annotated[
+        float,
+        Duration(at_least=0.0),
+        Meta(
+            description="Time after timeout at which a worker whose request cannot be interrupted is replaced: its other "
+            "requests are finished, then it is killed. 0: never."
+        ),
+    ] = 10.0
+    queue_timeout: Annotated[
+        float,
+        Duration(at_least=0.0),
+        Meta(
+            description="Longest time that a request may have waited for a free thread; after that it is turned away "
+            "(503 with Retry-After). 0: however long."
+        ),
+    ] = 0.0
     max_request_line: Annotated[
         int,
         Size(at_least=256, at_most=1 << 20),
@@ -238,6 +359,14 @@ class RequestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         Size(at_most=1 << 30),
         Meta(description="How much of a request body is kept in memory; longer ones go to a temporary file."),
     ] = 256 << 10
+    buffer_body: Annotated[
+        bool,
+        Flag(),
+        Meta(
+            description="Receive a request's body before the application is called, so that slow clients hold no thread. "
+            "false: it is called after the head and reads the body as it arrives (needs workers.threads of 2 or more)."
+        ),
+    ] = True
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -291,6 +420,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     proxy: Annotated[ProxySettings, Meta(description="What proxies in front say about clients.")] = (
         ProxySettings()
     )
+    static: Annotated[StaticSettings, Meta(description="Files served without the application.")] = (
+        StaticSettings()
+    )
     log: Annotated[LogSettings, Meta(description="What is written down, and where.")] = LogSettings()
 
 
@@ -302,6 +434,11 @@ class Table:
     description: str
     struct: type[msgspec.Struct]
     options: Mapping[str, Option]
+    whole: str = ""
+    """The one option that takes all keys of the table, whatever they are called; empty: keys are options."""
+
+
+_WHOLE = {"static": "places"}
 
 
 def _tables() -> dict[str, Table]:
@@ -310,7 +447,7 @@ def _tables() -> dict[str, Table]:
     for name, hint in hints.items():
         struct: type[msgspec.Struct] = hint.__origin__
         meta: Meta = hint.__metadata__[0]
-        tables[name] = Table(name, meta.description or "", struct, options_of(struct))
+        tables[name] = Table(name, meta.description or "", struct, options_of(struct), _WHOLE.get(name, ""))
     return tables
 
 

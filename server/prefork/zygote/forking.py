@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from prefork.ipc.channel import Channel, ChannelError
-from prefork.ipc.messages import Exit, ReopenLogs, Spawn, Spawned, SpawnFailed, ZygoteFailed
+from prefork.ipc.messages import Exit, ReopenLogs, Spawn, Spawned, SpawnFailed, TakeListeners, ZygoteFailed
 from prefork.zygote.hygiene import flush_streams, wait_until_adopted
 from prefork.zygote.inspection import other_threads
 
@@ -25,6 +25,7 @@ class Birth:
 
     worker_id: int
     slot: int
+    row: int
     channel: Channel
 
 
@@ -50,7 +51,7 @@ def serve(channel: Channel) -> Birth | None:
             birth = _fork_worker(channel, message, Channel.from_fd(received.fds[0]))
             if birth is not None:
                 return birth
-        elif isinstance(message, ReopenLogs):
+        elif isinstance(message, ReopenLogs | TakeListeners):
             _replace(received.fds, message.targets)
 
 
@@ -88,7 +89,7 @@ def _fork_worker(channel: Channel, spawn: Spawn, worker_channel: Channel) -> Bir
         _end_middle(worker_channel, spawn.worker_id, worker)
     wait_until_adopted(middle_pid)
     channel.close()
-    return Birth(spawn.worker_id, spawn.slot, worker_channel)
+    return Birth(spawn.worker_id, spawn.slot, spawn.row, worker_channel)
 
 
 def _refuse(channel: Channel, spawn: Spawn, worker_channel: Channel, reason: str) -> None:
@@ -106,7 +107,7 @@ def _end_middle(worker_channel: Channel, worker_id: int, pid: int) -> NoReturn:
 
 
 def _replace(fds: tuple[int, ...], targets: list[int]) -> None:
-    """Put fresh log files behind the numbers everybody writes to."""
+    """Put fresh log files or listeners behind the numbers that workers will use."""
     for fd, target in zip(fds, targets, strict=False):
         os.dup2(fd, target, inheritable=False)
         os.close(fd)

@@ -10,6 +10,7 @@ import pytest
 
 from prefork.master import supervisor
 from prefork.master.events import PauseAsked, StopAsked
+from prefork.master.journal import Journal
 from prefork.master.state import Pool
 from prefork.observe.log import Log
 
@@ -26,7 +27,7 @@ class FakeLinks:
             self.faults -= 1
             raise OSError("out of everything")
 
-    def receive(self, log: Log) -> list[Any]:
+    def receive(self, log: Journal) -> list[Any]:
         return [StopAsked(fast=False, by="test")]
 
 
@@ -34,7 +35,7 @@ def run(faults: int, log_fd: int) -> int:
     pool = Pool()
     inbox = SimpleNamespace(take=list)
     processes = SimpleNamespace(reap=lambda learn: [])
-    generations = SimpleNamespace(log=Log(log_fd, "info"))
+    generations = SimpleNamespace(log=Journal(Log(log_fd, "info")))
     links: Any = FakeLinks(pool, faults)
     parts: Any = (processes, inbox, links, generations)
     loop = supervisor.Supervisor(pool, *parts, clock=lambda: 0.0)

@@ -10,6 +10,7 @@ import pytest
 from prefork.settings.diff import FIXED, changes
 from prefork.settings.listen import Listen
 from prefork.settings.model import TABLES, AppSettings, Settings, option
+from prefork.settings.static import StaticPlace
 from prefork.settings.tls import Certificate
 
 OLD = Settings(app=AppSettings(target="shop:app"))
@@ -21,6 +22,7 @@ OTHER: dict[str, Any] = {
     "app.env": {"A": "secret"},
     "app.python": "/usr/bin/python3",
     "app.preload": "never",
+    "app.warmup": ("/health",),
     "server.name": "till",
     "server.listen": (Listen("127.0.0.1:9000"),),
     "server.backlog": 10,
@@ -28,13 +30,17 @@ OTHER: dict[str, Any] = {
     "server.group": "www-data",
     "server.umask": 0o27,
     "server.pid_file": "/run/till.pid",
+    "server.control": "/run/till.sock",
     "server.request_handler": "till:Handler",
     "server.server_header": "",
+    "server.sendfile_header": "X-Sendfile",
+    "server.sendfile_paths": {"/srv": "/srv"},
     "workers.count": 4,
     "workers.threads": 4,
     "workers.connections": 10,
     "workers.boot_timeout": 5.0,
     "workers.drain_timeout": 5.0,
+    "workers.rollback_window": 60.0,
     "requests.header_timeout": 3.0,
     "requests.body_timeout": 3.0,
     "requests.write_timeout": 3.0,
@@ -44,6 +50,7 @@ OTHER: dict[str, Any] = {
     "requests.max_headers": 10,
     "requests.max_body": 0,
     "requests.body_memory": 0,
+    "requests.buffer_body": False,
     "tls.certificate": "/etc/shop.pem",
     "tls.key": "/etc/shop.key",
     "tls.sni": (Certificate("/etc/till.pem"),),
@@ -54,6 +61,7 @@ OTHER: dict[str, Any] = {
     "tls.alpn": (),
     "proxy.trusted": ("10.0.0.0/8",),
     "proxy.headers": "none",
+    "static.places": {"/static": StaticPlace(directory="/srv/static")},
     "log.level": "debug",
     "log.output": "/var/log/till",
     "log.access": "stderr",
@@ -118,35 +126,3 @@ def test_values_of_variables_stay_secret() -> None:
     (change,) = changes(OLD, with_values(OLD, {"app.env": {"PASSWORD": "hunter2", "A": "1"}}))
     assert "hunter2" not in str(change)
     assert change.new == "A, PASSWORD"
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "refused"),
-    [
-        (["unix:/a"], ["unix:/a", "unix:/b"], None),
-        (["unix:/a", "unix:/b"], ["unix:/b"], None),
-        (["unix:/a", "unix:/b"], ["unix:/b", "unix:/a"], None),
-        ([Listen("unix:/a", mode=0o660)], [Listen("unix:/b", mode=0o600)], None),
-        (
-            [Listen("unix:/a", mode=0o660)],
-            [Listen("unix:/a", mode=0o660), Listen("unix:/b", mode=0o600)],
-            None,
-        ),
-        ([Listen("unix:/a", mode=0o660)], [Listen("unix:/a", mode=0o600)], "unix:/a: "),
-        ([Listen("unix:/a", user="x"), "unix:/b"], ["unix:/b", "unix:/a"], "unix:/a: "),
-        ([Listen("a:1")], [Listen("a:1", tls=True, proxy_protocol="required")], None),
-    ],
-)
-def test_sockets_come_and_go_but_do_not_change(
-    before: list[str | Listen], after: list[str | Listen], refused: str | None
-) -> None:
-    def entries(items: list[str | Listen]) -> tuple[Listen, ...]:
-        return tuple(Listen(item) if isinstance(item, str) else item for item in items)
-
-    old, new = (with_values(OLD, {"server.listen": entries(items)}) for items in (before, after))
-    (change,) = changes(old, new)
-    if refused is None:
-        assert change.refusal is None
-    else:
-        assert change.refusal is not None
-        assert change.refusal.startswith(refused)

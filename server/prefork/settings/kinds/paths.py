@@ -40,6 +40,28 @@ class OptionalPath(Kind):
 
 
 @dataclass(frozen=True)
+class PathOr(Kind):
+    """A path, or one word, or empty for the default."""
+
+    word: str
+    takes_text = True
+
+    def convert(self, value: object, directory: str) -> str:
+        text = checked_text(value)
+        return text if text in ("", self.word) else absolute(text, directory)
+
+    def plain(self, value: Any) -> Any:
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string"}
+
+    @property
+    def unit(self) -> str:
+        return f'a path or "{self.word}"'
+
+
+@dataclass(frozen=True)
 class PathList(Kind):
     """A list of paths; one alone needs no list."""
 

@@ -1,0 +1,56 @@
+"""What the master tells: to its log, and to whoever follows along.
+
+Owns: the one way of a note to the log. Runs in: master. Must not know: who follows (people who wait for a reload at the
+control socket), what the notes mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prefork.master.notes import Note
+from prefork.observe.log import Log
+
+Follower = Callable[[Note], None]
+
+
+class Journal:
+    """Written to like a `Log`, which can be exchanged: that of the settings in force."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self._followers: list[Follower] = []
+
+    def follow(self, follower: Follower) -> None:
+        """Have every further note told to `follower`, whatever the level of the log."""
+        self._followers.append(follower)
+
+    def tell(self, note: Note) -> None:
+        """To the log, then to the followers."""
+        log = self.log
+        write = {"debug": log.debug, "info": log.info, "warning": log.warning, "error": log.error}[note.level]
+        write(note.event, **note.fields)
+        if note.traceback:
+            log.traceback(note.traceback)
+        for follower in self._followers:
+            follower(note)
+
+    def debug(self, event: str, /, **fields: object) -> None:
+        """For those who look for a fault in prefork itself."""
+        self.tell(Note("debug", event, fields))
+
+    def info(self, event: str, /, **fields: object) -> None:
+        """Something happened as it should."""
+        self.tell(Note("info", event, fields))
+
+    def warning(self, event: str, /, **fields: object) -> None:
+        """Somebody should look at it, nobody has to get up at night."""
+        self.tell(Note("warning", event, fields))
+
+    def error(self, event: str, /, **fields: object) -> None:
+        """Something failed that a client or the operator notices."""
+        self.tell(Note("error", event, fields))
+
+    def traceback(self, text: str, /, **fields: object) -> None:
+        """Each line of `text` as a line of the log. Followers get tracebacks with their notes."""
+        self.log.traceback(text, **fields)
