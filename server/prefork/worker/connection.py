@@ -72,6 +72,7 @@ class Connection:
         "_handler",
         "_home",
         "_lingered",
+        "_lost",
         "_next_request",
         "_outbox",
         "_receiver",
@@ -99,6 +100,7 @@ class Connection:
         self._events = 0  # what epoll watches the socket for
         self._client_closes = False
         self._lingered = 0
+        self._lost: OSError | None = None  # why the response in FLUSH cannot go on
         self.phase = FRESH
         self.busy = False
         """A pool thread has the connection."""
@@ -219,13 +221,13 @@ class Connection:
             assert response is not None
             try:
                 if step is ABANDON:
-                    dropped = ConnectionAbortedError("the client did not read its response in time")
+                    dropped = self._lost
                 elif not self._pump(response):
                     return False
             except OSError as error:
                 dropped = error
-                if not isinstance(error, ConnectionError):
-                    response.problem = f"the response cannot be sent: {error}"
+            if dropped is not None and not isinstance(dropped, ConnectionError):  # a file or our disk, not the client
+                response.problem = f"the response cannot be sent: {dropped}"
             handler.end(response, dropped)
         except BaseException as error:  # noqa: BLE001 - of a handler's subclass, or ours: it ends this connection, not the worker
             self._report(error)
@@ -367,14 +369,18 @@ class Connection:
     def _flush(self) -> None:
         try:
             done = self._outbox.send(self._sock)
-        except OSError:
-            self._outbox.clear()
-            self._hand_over(ABANDON)
+        except OSError as error:
+            self._abandon(error)
             return
         if done:
             self._hand_over(RESUME)
         else:
             self.deadline = self._home.loop.now + self._home.times.write_s
+
+    def _abandon(self, why: OSError) -> None:
+        self._lost = why
+        self._outbox.clear()
+        self._hand_over(ABANDON)
 
     # Ending: loop thread ------------------------------------------------------------------------------------------
 
@@ -383,8 +389,7 @@ class Connection:
         if self.phase in (HEAD, BODY):
             self._refuse(408, "the request did not arrive in time")
         elif self.phase is FLUSH:
-            self._outbox.clear()
-            self._hand_over(ABANDON)
+            self._abandon(ConnectionAbortedError("the client did not read its response in time"))
         elif self.phase is not APPLICATION:
             self.close()
 
