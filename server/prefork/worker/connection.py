@@ -298,19 +298,24 @@ class Connection:
         return complete
 
     def write_through(self, data: bytes) -> None:
-        """PEP 3333 write() and interim responses: send what the socket takes, keep the rest. Raises ClientGoneError."""
+        """PEP 3333 write() and interim responses: send what the socket takes, keep the rest. Raises ClientGoneError, or OSError
+        when the rest cannot be kept."""
         outbox = self._outbox
-        try:
-            sent = 0
-            if outbox.empty:
-                try:
-                    sent = self._sock.send(data)
-                except BlockingIOError:
-                    sent = 0
-            if sent < len(data):
+        sent = 0
+        if outbox.empty:
+            try:
+                sent = self._sock.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                raise ClientGoneError(*error.args) from None
+        if sent < len(data):
+            try:
                 outbox.add(memoryview(data)[sent:])
-        except OSError as error:
-            raise ClientGoneError(*error.args) from None
+            except OSError:
+                # An application that goes on all the same must not send a response with a hole in it.
+                self._sock.shutdown(socket.SHUT_RDWR)
+                raise
 
     def _rest_without_loop(self) -> bool:
         """The response is out and the connection stays. Any thread: the order of the last three lines is the protocol."""
