@@ -161,7 +161,7 @@ class Connection:
                 self._send_now(CONTINUE)
             self.phase = BODY
             self.deadline = self._home.loop.now + times.body_s
-        elif self.phase is not HEAD:
+        elif self.phase is not HEAD and receiver.expects is not Expects.IDLE:  # IDLE: it was only an empty line
             # The limit runs from the first byte and is not moved by the next ones (a byte a second is no progress); on
             # a fresh connection it runs from accept.
             if self.phase is not FRESH:
