@@ -33,11 +33,39 @@ def _connections(connections: int, threads: int) -> str | None:
     return None
 
 
+def _max_memory(soft: int, hard: int) -> str | None:
+    if hard and soft > hard:
+        return f'must not be larger than max_memory_hard, which is "{units.format_size(hard)}"'
+    return None
+
+
 def _pid_file(pid_file: str | None, output: str, access: str) -> str | None:
     return "must not be a log file as well" if pid_file in (output, access) else None
 
 
+def _buffer_body(buffer_body: bool, threads: int) -> str | None:
+    if not buffer_body and threads < 2:
+        return "needs [workers] threads of 2 or more: with one, a slow upload would hold the whole worker"
+    return None
+
+
+def _sendfile_paths(sendfile_paths: Mapping[str, str], sendfile_header: str) -> str | None:
+    if sendfile_paths and not sendfile_header:
+        return "needs sendfile_header, the header in which the application names a file"
+    return None
+
+
+def _sendfile_header(sendfile_header: str, sendfile_paths: Mapping[str, str]) -> str | None:
+    if sendfile_header and not sendfile_paths:
+        return "needs sendfile_paths, the directories whose files may be sent"
+    return None
+
+
 RULES = (
+    Rule(("workers.max_memory", "workers.max_memory_hard"), _max_memory),
+    Rule(("requests.buffer_body", "workers.threads"), _buffer_body),
+    Rule(("server.sendfile_header", "server.sendfile_paths"), _sendfile_header),
+    Rule(("server.sendfile_paths", "server.sendfile_header"), _sendfile_paths),
     Rule(("requests.body_memory", "requests.max_body"), _body_memory),
     Rule(("workers.connections", "workers.threads"), _connections),
     Rule(("server.pid_file", "log.output", "log.access"), _pid_file),

@@ -27,6 +27,12 @@ def missing_files(values: Mapping[str, Any]) -> list[tuple[str, Mistake]]:
         found.append(("app.python", python, "", _not_executable(python)))
     for index, path in enumerate(values.get("app.path", ())):
         found.append(("app.path", path, f"[{index}]", _not_importable(path)))
+    for prefix, place in values.get("static.places", {}).items():
+        found.append(
+            ("static.places", place.directory, f'."{prefix}".directory', _not_a_directory(place.directory))
+        )
+    for name, path in values.get("server.sendfile_paths", {}).items():
+        found.append(("server.sendfile_paths", path, f'."{name}"', _not_a_directory(path)))
     return [(key, Mistake(value, rule, where)) for key, value, where, rule in found if rule is not None]
 
 

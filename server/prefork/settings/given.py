@@ -6,6 +6,7 @@ how values are converted.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,8 @@ class Given:
 def problem(place: str, dotted: str, value: object, rule: str, where: str = "") -> str:
     """One mistake as one line."""
     table, _, key = dotted.partition(".")
+    if table in TABLES and key == TABLES[table].whole:
+        key, where = "", where.removeprefix(".")
     return f"{place}: [{table}] {key}{where} = {tomltext.shown(value)}: {rule}"
 
 
@@ -54,10 +57,14 @@ def gather(
             if name not in TABLES or not isinstance(table, dict):
                 problems.append(_no_table(path, name, table))
                 continue
+            origin = tomltext.one_line(f"file {path}")
+            if whole := TABLES[name].whole:
+                given[f"{name}.{whole}"] = Given(table, path, origin, file_directory)
+                continue
             for key, value in table.items():
                 dotted = f"{name}.{key}"
                 if key in TABLES[name].options:
-                    given[dotted] = Given(value, path, tomltext.one_line(f"file {path}"), file_directory)
+                    given[dotted] = Given(value, path, origin, file_directory)
                 else:
                     problems.append(problem(path, dotted, value, _no_key(name, key)))
     for override in overrides:
@@ -67,24 +74,42 @@ def gather(
 
 def _lay_over(given: dict[str, Given], override: Override, directory: str) -> list[str]:
     """Put one value of the command line into `given`; returns the line to show if there is no such key."""
-    table, _, key = override.key.partition(".")
-    value, origin, place = override.value, override.origin, override.origin
+    table, _, rest = override.key.partition(".")
+    value, origin = override.value, override.origin
     if table not in TABLES:
         suggestion = did_you_mean(table, TABLES, "[{}]")
         return [problem(origin, override.key, value, f"there is no such table{suggestion}")]
-    if key not in TABLES[table].options:
-        key, _, name = key.partition(".")
-        found = option(f"{table}.{key}")
-        if not name or found is None or not isinstance(found.kind, Environment):
-            return [problem(origin, override.key, value, _no_key(table, override.key.partition(".")[2]))]
-        before = given.get(f"{table}.{key}")
-        value = {name: value}
-        if before is not None and isinstance(before.value, dict):
-            value = {**before.value, **value}
-            origin = _both(before.origin, origin)
-            place = _both(before.place, place)
-    given[f"{table}.{key}"] = Given(value, place, origin, directory)
+    if whole := TABLES[table].whole:
+        _add_entry(given, f"{table}.{whole}", rest, override, directory)
+        return []
+    if rest in TABLES[table].options:
+        given[override.key] = Given(value, origin, origin, directory)
+        return []
+    key, _, name = rest.partition(".")
+    found = option(f"{table}.{key}")
+    if not name or found is None or not isinstance(found.kind, Environment):
+        return [problem(origin, override.key, value, _no_key(table, rest))]
+    _add_entry(given, f"{table}.{key}", name, override, directory)
     return []
+
+
+def _add_entry(given: dict[str, Given], dotted: str, name: str, override: Override, directory: str) -> None:
+    """One entry more for the option `dotted`, which is a table itself."""
+    before = given.get(dotted)
+    if before is None or not isinstance(before.value, dict):
+        given[dotted] = Given({name: override.value}, override.origin, override.origin, directory)
+        return
+    # All relative paths of one value start in one directory: the entry is made to start in that of the others.
+    value = {**before.value, name: _moved(override.value, directory)}
+    given[dotted] = Given(
+        value, _both(before.place, override.origin), _both(before.origin, override.origin), before.directory
+    )
+
+
+def _moved(value: Any, directory: str) -> Any:
+    if isinstance(value, dict) and isinstance(path := value.get("directory"), str) and path:
+        return {**value, "directory": os.path.join(directory, path)}  # noqa: PTH118 - pathlib keeps ".."
+    return value
 
 
 def _both(before: str, origin: str) -> str:

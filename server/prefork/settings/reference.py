@@ -34,6 +34,9 @@ def reference_text() -> str:
     blocks = [_HEAD]
     for table in TABLES.values():
         blocks.append(f"\n# {table.description}\n[{table.name}]\n")
+        if table.whole:
+            blocks.append("\n".join(["", *_whole_lines(table.options[table.whole])]) + "\n")
+            continue
         blocks += ["\n".join(["", *_option_lines(option)]) + "\n" for option in table.options.values()]
     return "".join(blocks)
 
@@ -44,10 +47,18 @@ def effective_text(settings: Settings, origins: Mapping[str, str]) -> str:
     for table in TABLES.values():
         lines = [f"[{table.name}]"]
         for key, option in table.options.items():
-            value = tomltext.value(option.kind.plain(getattr(getattr(settings, table.name), key)))
-            lines.append(f"{key} = {value}  # {origins[f'{table.name}.{key}']}")
+            plain = option.kind.plain(getattr(getattr(settings, table.name), key))
+            written = plain if table.whole else {key: plain}
+            origin = origins[f"{table.name}.{key}"]
+            lines += [f"{tomltext.key(k)} = {tomltext.value(v)}  # {origin}" for k, v in written.items()]
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)
+
+
+def _whole_lines(option: Option) -> Iterator[str]:
+    """A table whose keys are the user's: an example."""
+    yield from textwrap.wrap(option.description, _WIDTH, initial_indent="# ", subsequent_indent="# ")
+    yield f"#{option.example}"
 
 
 def _option_lines(option: Option) -> Iterator[str]:

@@ -30,6 +30,8 @@ def schema_text() -> str:
 
 
 def _table(table: Table) -> dict[str, Any]:
+    if table.whole:
+        return {"description": table.description, **table.options[table.whole].kind.schema()}
     described: dict[str, Any] = {
         "description": table.description,
         "type": "object",

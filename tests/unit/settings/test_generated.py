@@ -55,7 +55,7 @@ def test_the_reference_has_every_key_once() -> None:
     expected = [
         entry
         for name, table in TABLES.items()
-        for entry in [("", name), *((key, "") for key in table.options)]
+        for entry in [("", name), *((key, "") for key in table.options if not table.whole)]
     ]
     assert found == expected
 
@@ -109,7 +109,8 @@ def violations(value: Any, rule: dict[str, Any], where: str = "") -> list[str]:
     for word, argument in rule.items():
         if word == "type":
             types = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float)}
-            right = isinstance(value, types[argument]) and not isinstance(value, bool)
+            types["boolean"] = bool
+            right = isinstance(value, types[argument]) and isinstance(value, bool) == (argument == "boolean")
         elif word == "anyOf":
             right = any(not violations(value, choice) for choice in argument)
         elif word == "enum":
