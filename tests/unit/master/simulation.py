@@ -11,7 +11,7 @@ from prefork.master.processes import Exit
 from prefork.master.state import Failure, Limits, Pool
 from prefork.master.transitions import apply
 
-LIMITS = Limits(boot_timeout_s=60.0, drain_timeout_s=30.0)
+LIMITS = Limits(boot_timeout_s=60.0, drain_timeout_s=30.0, rollback_window_s=600.0)
 
 
 @dataclass
@@ -30,12 +30,14 @@ class Simulation:
     """Runs `plan` to its end after every event, as the supervisor does."""
 
     count: int = 2
+    limits: Limits = LIMITS
     pool: Pool = field(default_factory=Pool)
     now: float = 1000.0
     processes: dict[int, FakeProcess] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     done: list[actions.Action] = field(default_factory=list)
     refuse_reload: bool = False
+    refuse_rollback: bool = False
     next_pid: int = 100
     zombies: list[tuple[int, Exit]] = field(default_factory=list)
 
@@ -126,6 +128,8 @@ class Simulation:
             assert worker.ready_at is None or self.pool.stop.name == "FAST", f"{action} cuts a serving worker"
         if isinstance(action, actions.ExitZygote):
             assert not list(self.pool.of_generation(action.generation)), f"{action} before its workers"
+        if isinstance(action, actions.SpawnWorker):
+            assert self.pool.generations[action.generation].phase.name != "PARKED", f"{action} while parked"
         surges = [w for w in self.pool.workers.values() if w.is_booting and self.pool.accepting(w.slot)]
         assert len(surges) <= 1, "more than one replacement at a time"
 
@@ -165,7 +169,7 @@ class Simulation:
     def _new_zygote(self, *, restart: bool) -> events.GenerationStarted:
         pid = self._pid()
         self.processes[pid] = FakeProcess(pid, self.pool.next_generation)
-        return events.GenerationStarted(self.count, LIMITS, pid, restart)
+        return events.GenerationStarted(self.count, self.limits, pid, restart)
 
     def _carry_out(self, action: actions.Action) -> list[events.Event]:
         match action:
@@ -173,6 +177,10 @@ class Simulation:
                 return [events.StartRefused(Failure("settings", "unknown key"))]
             case actions.BeginReload():
                 return [self._new_zygote(restart=False)]
+            case actions.BeginRollback() if self.refuse_rollback:
+                return [events.RollbackRefused(action.generation, Failure("listen", "address in use"))]
+            case actions.BeginRollback():
+                return [events.GenerationReturns(action.generation)]
             case actions.BeginRestart():
                 return [self._new_zygote(restart=True)]
             case actions.SpawnWorker():

@@ -67,6 +67,11 @@ class PoolMachine(RuleBasedStateMachine):
         self.sim.refuse_reload = refused
         self.sim.happens(events.ReloadAsked())
 
+    @rule(refused=st.booleans())
+    def roll_back(self, refused: bool) -> None:
+        self.sim.refuse_rollback = refused
+        self.sim.happens(events.RollbackAsked())
+
     @rule(count=st.integers(min_value=1, max_value=5))
     def change_count(self, count: int) -> None:
         self.sim.count = count
@@ -120,6 +125,8 @@ class PoolMachine(RuleBasedStateMachine):
         assert {w.generation for w in pool.workers.values()} <= pool.generations.keys()
         active = [g.number for g in pool.generations.values() if g.phase is GenerationPhase.ACTIVE]
         assert active == ([] if pool.active is None else [pool.active])
+        assert [g.phase for g in pool.generations.values()].count(GenerationPhase.PARKED) <= 1
+        assert not pool.rollback_wanted, "a rollback is begun or refused at once"
         assert {w.pid for w in pool.workers.values()} <= self.sim.processes.keys()
 
     @invariant()
@@ -164,7 +171,7 @@ class PoolMachine(RuleBasedStateMachine):
         assert pool.candidate is None or pool.paused
         if not pool.paused:
             assert self.sim.accepting() == {slot: [pool.active] for slot in range(1, pool.target + 1)}
-            assert pool.generations.keys() == {pool.active}
+            assert pool.generations.keys() == {pool.active}, "a parked one is given up in the end"
             assert not any(worker.replace for worker in pool.workers.values())
 
     def _ends(self) -> None:
