@@ -26,7 +26,12 @@ from prefork.worker.connections import Connections, TimeLimits
 from prefork.worker.departure import Departure, on_terminate
 from prefork.worker.executors import InlineExecutor, ThreadExecutor
 from prefork.worker.loop import EventLoop
+from prefork.worker.pace import seconds_per_byte
+from prefork.worker.recycle import RequestQuota
+from prefork.worker.seating import Seating
+from prefork.worker.shedding import Shedding
 from prefork.worker.stamp import HeaderStamp
+from prefork.worker.warmup import warm_up_application
 from prefork.wsgi.context import ErrorStream, ServerContext, WSGIApplication
 from prefork.wsgi.environ import UNIX_HOST, server_environ
 from prefork.wsgi.handler import WSGIRequestHandler
@@ -36,7 +41,7 @@ from prefork.wsgi.loader import load_application, load_class
 def run(boot: WorkerBoot) -> None:
     """Serves until the master, a signal or the master's death ends it. Returns when the worker may exit."""
     try:
-        application = boot.application or load_application(boot.settings.app.target)
+        application = boot.application or _load(boot)
         handler_class = _handler_class(boot.settings)
     except BootError as error:
         boot.channel.send(
@@ -49,8 +54,18 @@ def run(boot: WorkerBoot) -> None:
         )
         return
     stamp = HeaderStamp(boot.settings.server.server_header, time.time())
-    context = _context(boot, application, stamp)
-    _serve(boot, context, handler_class, stamp)
+    seating = Seating(boot)
+    context = _context(boot, seating.watched(application), stamp)
+    _serve(boot, context, handler_class, stamp, seating)
+
+
+def _load(boot: WorkerBoot) -> WSGIApplication:
+    """Nothing was preloaded: this worker has an application of its own, and warms it up itself."""
+    application = load_application(boot.settings.app.target)
+    addresses = [address for _, address in boot.listeners]
+    write_error = LineWriter(boot.log.fd).write
+    warm_up_application(application, boot.settings, boot.generation, addresses, boot.log, write_error)
+    return application
 
 
 def _handler_class(settings: Settings) -> type[WSGIRequestHandler]:
@@ -76,7 +91,11 @@ def _context(boot: WorkerBoot, application: WSGIApplication, stamp: HeaderStamp)
 
 
 def _serve(
-    boot: WorkerBoot, context: ServerContext, handler_class: type[WSGIRequestHandler], stamp: HeaderStamp
+    boot: WorkerBoot,
+    context: ServerContext,
+    handler_class: type[WSGIRequestHandler],
+    stamp: HeaderStamp,
+    seating: Seating,
 ) -> None:
     settings = boot.settings
     times = TimeLimits(
@@ -84,6 +103,7 @@ def _serve(
         body_s=settings.requests.body_timeout,
         write_s=settings.requests.write_timeout,
         keepalive_s=settings.requests.keepalive_timeout,
+        s_per_byte=seconds_per_byte(settings.requests.min_rate),
     )
     loop = EventLoop(time.monotonic, recheck_s=min(times.keepalive_s, times.write_s))
     connections = Connections(
@@ -92,20 +112,34 @@ def _serve(
     doors = _doors(boot, context)
     executor: InlineExecutor | ThreadExecutor
     if settings.workers.threads > 1:
-        executor = ThreadExecutor(settings.workers.threads, loop.post, lambda: acceptor.resume())
+        seating.serve_pool(loop.post)
+        executor = ThreadExecutor(
+            settings.workers.threads, loop.post, lambda: acceptor.resume(), on_thread=seating.take
+        )
         tell_when_free = executor.tell_when_free
     else:
+        seating.take_main()
         executor = InlineExecutor()
         tell_when_free = _never_saturated
     connections.executor = executor
+    connections.on_count = seating.count_connections
+    shedding = None
+    if settings.requests.queue_timeout:
+        shedding = Shedding(settings.requests.queue_timeout, time.monotonic, boot.log)
+    connections.shedding = shedding
     acceptor = Acceptor(loop, doors, connections, executor, tell_when_free, context.log, boot.baton_fd)
     departure = Departure(loop, boot.channel, acceptor, connections, executor, boot.log)
     _handle_sigterm(boot, loop, departure)
+    workers = settings.workers
+    quota = RequestQuota(boot.channel, boot.worker_id, workers.max_requests, workers.max_requests_jitter)
 
     def on_turn() -> None:
         stamp.refresh(time.time())
         acceptor.yield_when_saturated()
         departure.check()
+        if shedding is not None:
+            shedding.tell(loop.now)
+        quota.check(connections.requests)
 
     acceptor.resume()
     boot.channel.send(WorkerReady(worker_id=boot.worker_id))

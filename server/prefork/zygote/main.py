@@ -27,6 +27,7 @@ from prefork.identity import Identity
 from prefork.ipc.boot import Boot
 from prefork.ipc.channel import Channel
 from prefork.ipc.messages import ZygoteFailed, ZygoteReady, clip
+from prefork.ipc.scoreboard import Place
 from prefork.observe.log import Log
 from prefork.settings.model import Settings
 from prefork.worker.boot import WorkerBoot
@@ -35,6 +36,7 @@ from prefork.zygote import hygiene
 from prefork.zygote.forking import Birth, serve
 from prefork.zygote.inspection import open_sockets
 from prefork.zygote.preload import freeze, preload
+from prefork.zygote.warmup import warm_up_with
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,9 @@ def _prepare(boot: Boot, channel: Channel, environment: Mapping[str, str]) -> _I
     hygiene.die_with_parent(boot.master_pid)
     _enter_application_directory(settings)
     mode = "auto" if boot.trial and settings.app.preload == "never" else settings.app.preload
-    preloaded = preload(settings.app.target, mode, open_sockets(), boot.unsafe_note)
+    log = Log(boot.log_fd, settings.log.level, role="zygote", pid=os.getpid(), gen=boot.generation)
+    warm_up = warm_up_with(settings, boot.generation, boot.listeners, log)
+    preloaded = preload(settings.app.target, mode, open_sockets(), boot.unsafe_note, warm_up)
     if preloaded.restart and not boot.trial:
         _restart(boot, preloaded.note, channel, environment)
     collect = freeze()
@@ -134,7 +138,9 @@ def _restart(boot: Boot, note: str, channel: Channel, environment: Mapping[str, 
     fd = os.memfd_create("prefork-boot")
     os.write(fd, msgspec.json.encode(msgspec.structs.replace(boot, unsafe_note=clip(note, 2000))))
     inherited = [channel.fileno(), fd, boot.stacks_fd, boot.log_fd, *(number for number, _ in boot.listeners)]
-    inherited += [number for number in (boot.access_fd, boot.baton_fd) if number is not None]
+    inherited += [
+        number for number in (boot.access_fd, boot.baton_fd, boot.scoreboard_fd) if number is not None
+    ]
     hygiene.flush_streams()
     hygiene.keep_from_programs(keep=inherited)
     arguments = [*sys.orig_argv[:-2], str(channel.fileno()), str(fd)]
@@ -188,12 +194,17 @@ def _live_as_worker(image: _Image, birth: Birth) -> NoReturn:
                 log=log,
                 access_fd=boot.access_fd,
                 baton_fd=boot.baton_fd,
+                scoreboard=_place(boot, birth),
             )
         )
         code = 0
     except BaseException as error:  # noqa: BLE001 - the last frame of the process: whatever it is, it is told
         _tell_crash(log, error)
     hygiene.leave(code)
+
+
+def _place(boot: Boot, birth: Birth) -> Place | None:
+    return None if boot.scoreboard_fd is None or birth.row < 0 else Place(boot.scoreboard_fd, birth.row)
 
 
 def _tell_crash(log: Log, error: BaseException) -> None:

@@ -15,6 +15,7 @@ from prefork.errors import BootError
 from prefork.wsgi.loader import WSGIApplication, load_application
 from prefork.zygote.hygiene import ignore_masters_signals
 from prefork.zygote.inspection import inspect_process
+from prefork.zygote.warmup import WarmUp
 
 PreloadMode = Literal["auto", "always", "never"]
 
@@ -29,14 +30,18 @@ class Preloaded:
     """This process may not fork: it must execute itself again and not import the application."""
 
 
-def preload(target: str, mode: PreloadMode, sockets_before: Mapping[int, int], unsafe_note: str) -> Preloaded:
+def preload(
+    target: str, mode: PreloadMode, sockets_before: Mapping[int, int], unsafe_note: str, warm_up: WarmUp
+) -> Preloaded:
     """Import `target` as `mode` says. `unsafe_note` is set when an earlier attempt found it unsafe.
 
-    Raises BootError: the application does not import, or `always` insists on what is unsafe (stage "preload").
+    Raises BootError: the application does not import, its warm-up fails, or `always` insists on what is unsafe (stage "preload").
     """
     if mode == "never" or unsafe_note:
         return Preloaded(None, unsafe_note)
     application = load_application(target)
+    # Before the inspection: it may open connections and start threads, as any first request.
+    warm_up(application)
     ignore_masters_signals()
     findings = inspect_process(sockets_before)
     if findings.safe:

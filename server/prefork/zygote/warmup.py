@@ -1,0 +1,27 @@
+"""Warm-up of the image that all workers are copies of.
+
+Owns: when it happens (after the import, before the look at threads and sockets, before the freeze) and what is logged of it.
+Runs in: zygote. Must not know: how a request without a connection is made (see `wsgi.warmup`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prefork.observe.log import Log
+from prefork.observe.writer import LineWriter
+from prefork.settings.model import Settings
+from prefork.worker.warmup import warm_up_application
+from prefork.wsgi.loader import WSGIApplication
+
+WarmUp = Callable[[WSGIApplication], None]
+
+
+def warm_up_with(settings: Settings, generation: int, listeners: list[tuple[int, str]], log: Log) -> WarmUp:
+    """What to do with an application that has just been imported. It raises BootError."""
+
+    def warm_up(application: WSGIApplication) -> None:
+        addresses = [address for _, address in listeners]
+        warm_up_application(application, settings, generation, addresses, log, LineWriter(log.fd).write)
+
+    return warm_up
