@@ -125,6 +125,10 @@ def _worker_failed(
         # The reason is told once, by the failure of the generation.
         return [Note("info", "worker_exited", fields), *_generation_failed(pool, generation, failure, now)]
     fields |= {"stage": failure.stage, "error": failure.error}
+    serving = pool.accepting(worker.slot)
+    if serving:
+        # It was to replace this one, which stays.
+        fields["serving_pid"] = serving[0].pid
     slot = pool.slots.setdefault(worker.slot, Slot(worker.slot))
     slot.failures += 1
     fields |= _retry(slot, now)

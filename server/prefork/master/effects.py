@@ -100,7 +100,11 @@ class Effects:
     def _tell_recycling(self, action: actions.RecycleWorker) -> None:
         worker = self._pool.workers[action.worker]
         self._generations.log.info(
-            "worker_recycling", worker=worker.slot, gen=worker.generation, pid=worker.pid, reason=action.reason
+            "worker_recycling",
+            worker=worker.slot,
+            gen=worker.generation,
+            pid=worker.pid,
+            reason=action.reason,
         )
 
     def _measure(self) -> list[events.Event]:

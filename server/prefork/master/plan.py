@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from prefork.master import recycling
 from prefork.master.actions import (
     Abort,
     Action,
@@ -36,7 +37,6 @@ from prefork.master.actions import (
     StopWorker,
     TerminateWorker,
 )
-from prefork.master import recycling
 from prefork.master.state import (
     Generation,
     GenerationPhase,

@@ -290,13 +290,27 @@ class RequestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     body_timeout: Annotated[
         float,
         Duration(),
-        Meta(description="Time without any byte of a request's body arriving (408 after that)."),
+        Meta(
+            description="Time without any byte of a request's body arriving (408 after that). "
+            "Each byte that arrives buys time back, see min_rate."
+        ),
     ] = 30.0
     write_timeout: Annotated[
         float,
         Duration(),
-        Meta(description="Time without the client taking any byte of the response (closed after that)."),
+        Meta(
+            description="Time without the client taking any byte of the response (closed after that). "
+            "Each byte that it takes buys time back, see min_rate."
+        ),
     ] = 30.0
+    min_rate: Annotated[
+        int,
+        Size(at_most=1 << 30),
+        Meta(
+            description="Slowest pace, in bytes a second, of a body and of a response: below it body_timeout and "
+            "write_timeout run down, however often a byte comes. 0: any byte starts them anew."
+        ),
+    ] = 240
     keepalive_timeout: Annotated[
         float,
         Duration(),

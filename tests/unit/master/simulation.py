@@ -30,7 +30,7 @@ class Simulation:
     """Runs `plan` to its end after every event, as the supervisor does."""
 
     count: int = 2
-    limits: Limits = LIMITS
+    limits: Limits | None = None
     pool: Pool = field(default_factory=Pool)
     now: float = 1000.0
     processes: dict[int, FakeProcess] = field(default_factory=dict)
@@ -169,7 +169,7 @@ class Simulation:
     def _new_zygote(self, *, restart: bool) -> events.GenerationStarted:
         pid = self._pid()
         self.processes[pid] = FakeProcess(pid, self.pool.next_generation)
-        return events.GenerationStarted(self.count, self.limits, pid, restart)
+        return events.GenerationStarted(self.count, self.limits or LIMITS, pid, restart)
 
     def _carry_out(self, action: actions.Action) -> list[events.Event]:
         match action:
