@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from prefork import deadline
+from prefork.errors import RequestTimeout
 from prefork.version import __version__
 from prefork.wsgi.handler import WSGIRequestHandler
 
-__all__ = ["WSGIRequestHandler", "__version__"]
+__all__ = ["RequestTimeout", "WSGIRequestHandler", "__version__", "deadline"]

@@ -61,3 +61,10 @@ class BootError(PreforkError):
         self.stage = stage
         self.error = error
         self.traceback = traceback
+
+
+class RequestTimeout(BaseException):
+    """Raised inside the application when its request has taken longer than `[requests] timeout`.
+
+    Not an Exception, so that code which carries on after any error of its own does not carry on after this one.
+    """

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefork.ipc.channel import Channel
+from prefork.ipc.scoreboard import Place
 from prefork.observe.log import Log
 from prefork.settings.model import Settings
 
@@ -36,3 +37,5 @@ class WorkerBoot:
     """Where access lines go; None: no access log."""
     baton_fd: int | None = None
     """An eventfd, non-blocking, shared by all workers: one hands on a wake-up that it cannot use; see `worker.acceptor`."""
+    scoreboard: Place | None = None
+    """Its row; None: nobody sees what this worker does."""

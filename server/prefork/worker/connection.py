@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 from prefork.http.errors import ProtocolError
 from prefork.http.receiver import Expects, Request, RequestReceiver
 from prefork.http.response import CONTINUE, short_answer
+from prefork.ipc.seat import Seat, here
+from prefork.net.tcp_info import last_data_received_s
 from prefork.worker.executors import Step
 from prefork.worker.loop import READ, WRITE
 from prefork.worker.outbox import Outbox
@@ -65,9 +67,11 @@ class Connection:
     """One accepted socket until it is closed."""
 
     __slots__ = (
+        "_arrived",
         "_client_closes",
         "_context",
         "_events",
+        "_extension_ns",
         "_fd",
         "_handler",
         "_home",
@@ -101,6 +105,8 @@ class Connection:
         self._client_closes = False
         self._lingered = 0
         self._lost: OSError | None = None  # why the response in FLUSH cannot go on
+        self._arrived = 0.0  # when the last bytes of the request came here, if anybody wants to know
+        self._extension_ns = 0  # see `Seat.suspend`
         self.phase = FRESH
         self.busy = False
         """A pool thread has the connection."""
@@ -173,6 +179,8 @@ class Connection:
         self._home.requests += 1
         self._client_closes = not request.head.keep_alive
         self._next_request = request
+        if self._home.shedding is not None:
+            self._arrived = self._home.clock() - last_data_received_s(self._sock)
         self._hand_over(RESPOND)
 
     def _hand_over(self, step: Step) -> None:
@@ -211,37 +219,55 @@ class Connection:
 
     def _perform(self, step: Step) -> bool:
         handler = self._handler
+        seat = here.seat
         dropped: OSError | None = None
         response = self._response
         try:
             if step is RESPOND:
-                request, self._next_request = self._next_request, None
-                assert request is not None
-                self._response = response = handler.respond(request, self._home.keep_alive)
+                self._response = response = self._respond(seat)
+            else:
+                seat.begin(handler.request_line(), handler.address_string(), self._extension_ns)
             assert response is not None
             try:
                 if step is ABANDON:
                     dropped = self._lost
-                elif not self._pump(response):
+                elif not self._pump(response, seat):
+                    self._extension_ns = seat.suspend()
                     return False
             except OSError as error:
                 dropped = error
             if dropped is not None and not isinstance(dropped, ConnectionError):  # a file or our disk, not the client
                 response.problem = f"the response cannot be sent: {dropped}"
             handler.end(response, dropped)
+            seat.finish(response.status, response.body_bytes)
         except BaseException as error:  # noqa: BLE001 - of a handler's subclass, or ours: it ends this connection, not the worker
             self._report(error)
             if response is not None:
                 response.close_quietly()
             self._response = response = None
+            seat.finish(500, 0)
         self._context = None
+        if handler.failures:
+            seat.count_exceptions(handler.failures)
+            handler.failures = 0
         if response is None or dropped is not None:
             self._outbox.clear()
             self._response = None
             return False
         return response.keep_alive and self._rest_without_loop()
 
-    def _pump(self, response: Response) -> bool:
+    def _respond(self, seat: Seat) -> Response:
+        request, self._next_request = self._next_request, None
+        assert request is not None
+        seat.begin(request.head.line, request.environ["REMOTE_ADDR"])
+        home = self._home
+        shedding = home.shedding
+        if shedding is not None and shedding.is_late(self._arrived):
+            seat.count_shed()
+            return self._handler.turn_away(request, home.keep_alive, shedding.retry_after_s)
+        return self._handler.respond(request, home.keep_alive)
+
+    def _pump(self, response: Response, seat: Seat) -> bool:
         """Sends until the body ends (True), or the socket is full or the turn over (False). Raises OSError when nobody reads."""
         outbox = self._outbox
         if not outbox.empty and not outbox.send(self._sock):
@@ -266,8 +292,10 @@ class Connection:
                 left -= sum(map(len, output)) if type(output) is tuple else 0
             else:
                 return False
-            if left <= 0 and not response.done:
-                return False
+            if not response.done:
+                if left <= 0:
+                    return False
+                seat.progress()
         return outbox.empty or outbox.send(self._sock)
 
     def _put_behind(self, output: Output) -> None:
@@ -316,6 +344,7 @@ class Connection:
                 # An application that goes on all the same must not send a response with a hole in it.
                 self._sock.shutdown(socket.SHUT_RDWR)
                 raise
+        here.seat.progress()
 
     def _rest_without_loop(self) -> bool:
         """The response is out and the connection stays. Any thread: the order of the last three lines is the protocol."""

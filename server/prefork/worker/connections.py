@@ -15,6 +15,7 @@ from prefork.http.limits import Limits
 from prefork.worker.connection import Connection, Phase
 from prefork.worker.executors import Executor
 from prefork.worker.loop import EventLoop
+from prefork.worker.shedding import Shedding
 from prefork.wsgi.context import ServerContext
 from prefork.wsgi.handler import WSGIRequestHandler, application_traceback
 from prefork.wsgi.input import SpooledBody
@@ -56,6 +57,10 @@ class Connections:
         """Requests served by this worker."""
         self.on_room: Callable[[], None] = lambda: None
         """Called when a connection has closed."""
+        self.shedding: Shedding | None = None
+        """`[requests] queue_timeout`; None: requests may wait however long."""
+        self.on_count: Callable[[int], None] = lambda _count: None
+        """Told how many connections there are whenever that changes."""
         self.executor: Executor
         self._members: set[Connection] = set()
 
@@ -76,11 +81,13 @@ class Connections:
             self.context.log.traceback(application_traceback(error))
             return
         self._members.add(connection)
+        self.on_count(len(self._members))
         connection.start()
 
     def closed(self, connection: Connection) -> None:
         """Called by the connection, once."""
         self._members.discard(connection)
+        self.on_count(len(self._members))
         self.on_room()
 
     def drain(self) -> None:

@@ -71,9 +71,15 @@ class ThreadExecutor:
     """`threads > 1`: a fixed pool fed through a SimpleQueue."""
 
     def __init__(
-        self, threads: int, post: Callable[[Callable[[], None]], None], on_free: Callable[[], None]
+        self,
+        threads: int,
+        post: Callable[[Callable[[], None]], None],
+        on_free: Callable[[], None],
+        on_thread: Callable[[int], None] = lambda _index: None,
     ) -> None:
+        """`on_thread(index)` is called in each thread before its first work."""
         self._threads = threads
+        self._on_thread = on_thread
         self._post = post
         self._on_free = on_free
         self._queue: SimpleQueue[tuple[Task, Step] | None] = SimpleQueue()
@@ -81,8 +87,8 @@ class ThreadExecutor:
         self._pending = 0
         self._report_free = False
         self._members = [
-            threading.Thread(target=self._work, name=f"prefork-{number}", daemon=True)
-            for number in range(1, threads + 1)
+            threading.Thread(target=self._work, args=(index,), name=f"prefork-{index + 1}", daemon=True)
+            for index in range(threads)
         ]
         for member in self._members:
             member.start()
@@ -116,7 +122,8 @@ class ThreadExecutor:
         for _ in self._members:
             self._queue.put(None)
 
-    def _work(self) -> None:
+    def _work(self, index: int) -> None:
+        self._on_thread(index)
         while (item := self._queue.get()) is not None:
             task, step = item
             at_rest = task.perform(step)

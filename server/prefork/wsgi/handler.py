@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from prefork.errors import RequestTimeout
 from prefork.http.receiver import Request
 from prefork.version import __version__
 from prefork.wsgi.context import ServerContext
@@ -20,6 +21,8 @@ from prefork.wsgi.input import SpooledBody
 from prefork.wsgi.response import ClientGoneError, Output, Response
 
 _PACKAGE = __package__.split(".")[0]
+
+_OVERLOADED = "503 Service Unavailable"
 
 
 class WSGIRequestHandler:
@@ -39,6 +42,8 @@ class WSGIRequestHandler:
         self._write_out = write_out
         self._response: Response | None = None
         self._started_ns = 0
+        self.failures = 0
+        """How often the application has raised; whoever counts them sets it back."""
 
     # Points of extension ----------------------------------------------------------------------------------------
 
@@ -102,6 +107,23 @@ class WSGIRequestHandler:
             self._application_raised(response, error)
         return response
 
+    def turn_away(self, request: Request, keep_alive: bool, retry_after_s: int) -> Response:
+        """Answers 503 without running the application: `request` has waited too long for its turn."""
+        self._started_ns = time.monotonic_ns()
+        self.request, self.environ = request, request.environ
+        head = request.head
+        self._response = response = Response(
+            self.server.stamp,
+            self._write_out,
+            head.minor,
+            head.method == "HEAD",
+            keep_alive and head.keep_alive,
+        )
+        headers = [("Content-Type", "text/plain"), ("Cache-Control", "no-store")]
+        response.start_response(_OVERLOADED, [*headers, ("Retry-After", str(retry_after_s))])
+        response.begin([f"{_OVERLOADED}\n".encode()])
+        return response
+
     def pull(self, response: Response) -> Output | None:
         """The next bytes of the response, None at the end. An error in the application becomes a 500 or cuts the response.
         Raises ClientGoneError.
@@ -136,8 +158,13 @@ class WSGIRequestHandler:
         self.environ = {}
 
     def _application_raised(self, response: Response, error: BaseException) -> None:
-        self._report(error, "request_failed")
-        response.fail()
+        self.failures += 1
+        if isinstance(error, RequestTimeout):
+            self._report(error, "request_interrupted")
+            response.fail("503 Service Unavailable")
+        else:
+            self._report(error, "request_failed")
+            response.fail()
 
     def _report(self, error: BaseException, event: str) -> None:
         try:

@@ -143,19 +143,17 @@ class Response(msgspec.Struct, eq=False):
                     return framed or self._finish()
                 return self._with_head(data, None)
 
-    def fail(self) -> bool:
-        """The application raised. True: a 500 takes the place of its response; False: too late, cut the connection."""
+    def fail(self, status: str = "500 Internal Server Error") -> bool:
+        """The application raised. True: `status` takes the place of its response; False: too late, cut the connection."""
         self.close_quietly()
         if self.head_sent:
             self.keep_alive = False
             self.done = True
             return False
         self.done = False
-        self._head = build_head(
-            "500 Internal Server Error", [("Content-Type", "text/plain"), ("Cache-Control", "no-store")]
-        )
+        self._head = build_head(status, [("Content-Type", "text/plain"), ("Cache-Control", "no-store")])
         self._iterator = None
-        self._iterable = [b"500 Internal Server Error\n"]
+        self._iterable = [f"{status}\n".encode()]
         return True
 
     def lose(self, error: ClientGoneError) -> None:

@@ -1,0 +1,202 @@
+"""The scoreboard: shared memory in which every thread of every worker says what it is doing.
+
+Owns: the layout of the memory, who writes which field, and how the master hands out and collects rows. Runs in: master
+(`Scoreboard`), worker (`map_row`, and `prefork.ipc.seat`, which writes). Must not know: processes, settings, what a time
+limit is.
+
+    page 0      the file: magic, version, sizes, and the counters of workers that are gone
+    row         one worker process, from a page boundary on: header, then one *seat* for each of its threads
+
+Every field has one writer. All are aligned and eight bytes wide (texts aside), so that a reader never sees half of one; a
+group that belongs together is bracketed by a counter that is written before and after it, and a reader looks again if the two
+differ. The memory outlives its writers: what a killed worker had counted stays, except for the request that was running.
+
+Nothing in it is trusted: an application could write anything here. Readers bound and decode; the file cannot be made
+shorter (F_SEAL_SHRINK), which would kill whoever has it mapped.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import struct
+from dataclasses import dataclass
+
+from prefork.ipc.seat import SEAT_BYTES, Running, Seat, Totals, read_running, read_totals
+
+VERSION = 1
+"""Of the layout. A worker that knows another one keeps its row to itself."""
+
+MAGIC = b"prefork\0"
+
+PAGE = mmap.ALLOCATIONGRANULARITY
+ROW_HEADER_BYTES = 2048
+"""With one seat a row is one page."""
+
+_FILE = struct.Struct("@8sQQQQ")
+"""magic, version, page, size of a row's header, size of a seat."""
+
+_EPOCH_BEFORE, _GONE, _EPOCH_AFTER = 512, 520, 1016
+"""The counters of workers that are gone, and the epoch around them: odd while a row is being collected."""
+
+_ROW = struct.Struct("@QQQQ")
+"""worker id (0: free), seats, number ("worker 2"), generation. Written by the master."""
+
+_WORKERS_PART = 64
+"""From here on the header is written by the worker: pid, open connections."""
+
+_NUMBER = struct.Struct("@Q")
+
+
+def row_bytes(seats: int) -> int:
+    """What a worker with so many threads takes: whole pages, for it maps nothing else."""
+    return -(-(ROW_HEADER_BYTES + seats * SEAT_BYTES) // PAGE) * PAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a worker finds its row."""
+
+    fd: int
+    offset: int
+
+
+# worker -------------------------------------------------------------------------------------------------------------
+
+
+class Row:
+    """A worker's own row, to write."""
+
+    __slots__ = ("_header", "seats")
+
+    def __init__(self, memory: mmap.mmap, seats: int) -> None:
+        self._header = memoryview(memory)[_WORKERS_PART:ROW_HEADER_BYTES].cast("Q")
+        self._header[0] = os.getpid()
+        self.seats = [Seat(memory, ROW_HEADER_BYTES + index * SEAT_BYTES) for index in range(seats)]
+
+    def count_connections(self, count: int) -> None:
+        """So many are open now."""
+        self._header[1] = count
+
+
+def map_row(place: Place | None, seats: int) -> Row:
+    """The row at `place`; without one, or if the master lays it out differently, one that nobody else sees."""
+    if place is not None:
+        head = os.pread(place.fd, _FILE.size, 0)
+        if len(head) == _FILE.size and _FILE.unpack(head) == _file_head():
+            return Row(mmap.mmap(place.fd, row_bytes(seats), offset=place.offset), seats)
+    return Row(mmap.mmap(-1, row_bytes(seats)), seats)
+
+
+def _file_head() -> tuple[bytes, int, int, int, int]:
+    return (MAGIC, VERSION, PAGE, ROW_HEADER_BYTES, SEAT_BYTES)
+
+
+# master -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Assigned:
+    offset: int
+    memory: mmap.mmap
+    seats: int
+
+
+class Scoreboard:
+    """All rows, as the master hands them out, reads and collects them."""
+
+    def __init__(self) -> None:
+        self.fd = os.memfd_create("prefork-scoreboard", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(self.fd, PAGE)
+        fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
+        self._file = mmap.mmap(self.fd, PAGE)
+        _FILE.pack_into(self._file, 0, *_file_head())
+        self._end = PAGE
+        self._free: dict[int, list[int]] = {}
+        self._rows: dict[int, _Assigned] = {}
+        self._gone = Totals()
+        self._epoch = 0
+
+    def assign(self, worker: int, number: int, generation: int, seats: int) -> int:
+        """A clean row for a worker that is about to be forked; returns its offset. Raises OSError."""
+        size = row_bytes(seats)
+        free = self._free.get(size)
+        if free:
+            # The one that has been free longest: a process that never was announced may still be leaving.
+            offset = free.pop(0)
+        else:
+            offset = self._end
+            os.ftruncate(self.fd, offset + size)
+            self._end += size
+        memory = mmap.mmap(self.fd, size, offset=offset)
+        memory[:] = bytes(size)
+        _ROW.pack_into(memory, 0, worker, seats, number, generation)
+        self._rows[worker] = _Assigned(offset, memory, seats)
+        return offset
+
+    @property
+    def workers(self) -> list[int]:
+        """Who has a row."""
+        return list(self._rows)
+
+    def release(self, worker: int) -> None:
+        """The worker has been collected: its counters are kept, its row is free."""
+        row = self._rows.pop(worker)
+        self._bracket(_EPOCH_BEFORE)
+        for index in range(row.seats):
+            self._gone += read_totals(row.memory, _seat_at(index))
+        struct.pack_into(f"@{len(self._gone)}Q", self._file, _GONE, *self._gone)
+        _NUMBER.pack_into(row.memory, 0, 0)
+        self._bracket(_EPOCH_AFTER)
+        self._free.setdefault(len(row.memory), []).append(row.offset)
+        row.memory.close()
+
+    def _bracket(self, at: int) -> None:
+        if at == _EPOCH_BEFORE:
+            self._epoch += 1
+        _NUMBER.pack_into(self._file, at, self._epoch)
+
+    def totals(self) -> Totals:
+        """What all workers have counted, those that are gone included."""
+        total = self._gone
+        for row in self._rows.values():
+            for index in range(row.seats):
+                total += read_totals(row.memory, _seat_at(index))
+        return total
+
+    def running(self, worker: int) -> list[Running]:
+        """The requests that the worker's threads run at this moment."""
+        row = self._rows.get(worker)
+        if row is None:
+            return []
+        found = (read_running(row.memory, _seat_at(index), index) for index in range(row.seats))
+        return [each for each in found if each is not None]
+
+    def seats(self, worker: int) -> int:
+        """How many requests the worker can run at once; 0 if it has no row."""
+        row = self._rows.get(worker)
+        return 0 if row is None else row.seats
+
+    def connections(self, worker: int) -> int:
+        """How many connections the worker has open."""
+        row = self._rows[worker]
+        (count,) = _NUMBER.unpack_from(row.memory, _WORKERS_PART + 8)
+        return int(count)
+
+    def want_interrupted(self, worker: int, seat: int, request: int) -> None:
+        """Mark the request that a signal to this worker is meant for (see `Seat.wanted`)."""
+        row = self._rows[worker]
+        Seat.mark_wanted(row.memory, _seat_at(seat), request)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        for row in self._rows.values():
+            row.memory.close()
+        self._rows.clear()
+        self._file.close()
+        os.close(self.fd)
+
+
+def _seat_at(index: int) -> int:
+    return ROW_HEADER_BYTES + index * SEAT_BYTES
