@@ -16,6 +16,9 @@ STACKS_SIGNAL = signal.SIGRTMIN + 3
 """Makes a zygote or worker write the Python stacks of all its threads into `Boot.stacks_fd`, even while C code holds the
 GIL (faulthandler.register). A real-time signal: nobody else's habits are attached to it (signal(7))."""
 
+INTERRUPT_SIGNAL = signal.SIGRTMIN + 4
+"""Tells a worker to interrupt the requests that the master has marked on the scoreboard, see `prefork.worker.interruption`."""
+
 
 class Boot(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a zygote needs; descriptors are inherited by number."""
@@ -33,6 +36,8 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
     access_fd: int | None = None
     baton_fd: int | None = None
     """An eventfd that the workers of all generations share, see `prefork.worker.acceptor`."""
+    scoreboard_fd: int | None = None
+    """A memfd, see `prefork.ipc.scoreboard`."""
     stacks_fd: int
     """A memfd that receives Python stacks: of crashes, and on STACKS_SIGNAL. The master reads it."""
     uid: int | None = None

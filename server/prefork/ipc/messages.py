@@ -35,8 +35,6 @@ class Spawn(Message, frozen=True, tag="spawn"):
     """1..N, stable: a replacement has the slot of the worker it replaces."""
     row: int = -1
     """Where its row of the scoreboard begins; -1: it has none."""
-    row: int = -1
-    """Where its row of the scoreboard begins; -1: it has none."""
 
 
 class Exit(Message, frozen=True, tag="exit"):

@@ -348,38 +348,6 @@ class RequestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             "(503 with Retry-After). 0: however long."
         ),
     ] = 0.0
-    slow: Annotated[
-        float,
-        Duration(at_least=0.0),
-        Meta(
-            description="Time the application may run without giving output before the request and its Python stack are "
-            "logged; it goes on. 0: never."
-        ),
-    ] = 10.0
-    timeout: Annotated[
-        float,
-        Duration(at_least=0.0),
-        Meta(
-            description="Time the application may run without giving output before RequestTimeout is raised in it "
-            "(503 if nothing was sent yet). 0: as long as it likes."
-        ),
-    ] = 0.0
-    kill_after: Annotated[
-        float,
-        Duration(at_least=0.0),
-        Meta(
-            description="Time after timeout at which a worker whose request cannot be interrupted is replaced: its other "
-            "requests are finished, then it is killed. 0: never."
-        ),
-    ] = 10.0
-    queue_timeout: Annotated[
-        float,
-        Duration(at_least=0.0),
-        Meta(
-            description="Longest time that a request may have waited for a free thread; after that it is turned away "
-            "(503 with Retry-After). 0: however long."
-        ),
-    ] = 0.0
     max_request_line: Annotated[
         int,
         Size(at_least=256, at_most=1 << 20),

@@ -30,8 +30,6 @@ from prefork.worker.pace import seconds_per_byte
 from prefork.worker.recycle import RequestQuota
 from prefork.worker.seating import Seating
 from prefork.worker.shedding import Shedding
-from prefork.worker.seating import Seating
-from prefork.worker.shedding import Shedding
 from prefork.worker.stamp import HeaderStamp
 from prefork.worker.warmup import warm_up_application
 from prefork.wsgi.context import ErrorStream, ServerContext, WSGIApplication
@@ -121,15 +119,9 @@ def _serve(
         tell_when_free = executor.tell_when_free
     else:
         seating.take_main()
-        seating.take_main()
         executor = InlineExecutor()
         tell_when_free = _never_saturated
     connections.executor = executor
-    connections.on_count = seating.count_connections
-    shedding = None
-    if settings.requests.queue_timeout:
-        shedding = Shedding(settings.requests.queue_timeout, time.monotonic, boot.log)
-    connections.shedding = shedding
     connections.on_count = seating.count_connections
     shedding = None
     if settings.requests.queue_timeout:
@@ -145,8 +137,6 @@ def _serve(
         stamp.refresh(time.time())
         acceptor.yield_when_saturated()
         departure.check()
-        if shedding is not None:
-            shedding.tell(loop.now)
         if shedding is not None:
             shedding.tell(loop.now)
         quota.check(connections.requests)

@@ -28,7 +28,6 @@ from prefork.ipc.boot import Boot
 from prefork.ipc.channel import Channel
 from prefork.ipc.messages import ZygoteFailed, ZygoteReady, clip
 from prefork.ipc.scoreboard import Place
-from prefork.ipc.scoreboard import Place
 from prefork.observe.log import Log
 from prefork.settings.model import Settings
 from prefork.worker.boot import WorkerBoot
@@ -202,10 +201,6 @@ def _live_as_worker(image: _Image, birth: Birth) -> NoReturn:
     except BaseException as error:  # noqa: BLE001 - the last frame of the process: whatever it is, it is told
         _tell_crash(log, error)
     hygiene.leave(code)
-
-
-def _place(boot: Boot, birth: Birth) -> Place | None:
-    return None if boot.scoreboard_fd is None or birth.row < 0 else Place(boot.scoreboard_fd, birth.row)
 
 
 def _place(boot: Boot, birth: Birth) -> Place | None:
