@@ -16,6 +16,7 @@ from prefork.http.limits import (
     MAX_CHUNK_EXTENSION,
     MAX_CHUNK_EXTENSIONS,
     MAX_CHUNK_SIZE_DIGITS,
+    MAX_CHUNKS_A_TURN,
     MAX_TRAILER_BYTES,
     MAX_TRAILERS,
 )
@@ -53,6 +54,7 @@ class ChunkedDecoder:
         "_stage",
         "_trailer_bytes",
         "_trailers",
+        "more",
         "rest",
         "total",
     )
@@ -69,6 +71,8 @@ class ChunkedDecoder:
         """Bytes of content announced so far: the length of the body once it is complete."""
         self.rest = b""
         """Bytes behind the end of the body; empty before it."""
+        self.more = False
+        """What is here holds further chunks: `feed(b"")` goes on with them."""
 
     @property
     def complete(self) -> bool:
@@ -79,7 +83,7 @@ class ChunkedDecoder:
 
         Raises ProtocolError: 400, 413 as soon as a chunk size passes `max_body`, 431 for too many trailers.
         """
-        if 0 < len(data) <= self._missing:
+        if 0 < len(data) <= self._missing and not self._held:
             self._missing -= len(data)
             if not self._missing:
                 self._stage = _DATA_END
@@ -88,7 +92,14 @@ class ChunkedDecoder:
         self._held = b""
         pieces: list[bytes] = []
         at = 0
+        turns = 2 * MAX_CHUNKS_A_TURN  # of the loop: a chunk takes two when its end came with it
+        self.more = False
         while at < len(data) and self._stage is not _COMPLETE:
+            turns -= 1
+            if turns < 0:
+                self._held = data[at:]
+                self.more = True
+                break
             if self._stage is _DATA:
                 end = at + self._missing
                 piece = data[at:end]

@@ -42,6 +42,10 @@ MAX_CHUNK_EXTENSIONS = 16 * 1024
 """Bytes of extensions in one body. The allowance that Go's net/http settled on after CVE-2023-39326 (clients that
 made servers read megabytes of extensions for bytes of content)."""
 
+MAX_CHUNKS_A_TURN = 64
+"""Chunks decoded in one go. A chunk costs about as much as a field, whatever its size: 64 KiB of chunks of one byte each would
+hold a worker for 15 ms. Whoever feeds the codec goes on after it has looked after others."""
+
 MAX_TRAILER_BYTES = 8 * 1024
 """Trailer section. It is thrown away, so this is only room for checksums and timings."""
 

@@ -76,6 +76,7 @@ class RequestReceiver:
         "_line_end",
         "_new_body",
         "expects",
+        "more",
         "pending",
         "wants_continue",
     )
@@ -98,6 +99,8 @@ class RequestReceiver:
         self.expects = _IDLE
         self.wants_continue = False
         """The client waits for "100 Continue" before it sends the body. Whoever sends that sets this to False."""
+        self.more = False
+        """The body goes on in what is already here, in very many pieces: `feed(b"")` when others have had their turn."""
 
     def feed(self, data: bytes) -> Request | None:
         """Take bytes just received; the request they complete, or None. What is behind it is kept for `next`.
@@ -149,7 +152,7 @@ class RequestReceiver:
         self._error = error
         self.pending = b""
         self.expects = _NOTHING
-        self.wants_continue = False
+        self.wants_continue = self.more = False
         self.close()
 
     def _feed(self, data: bytes) -> Request | None:
@@ -233,12 +236,14 @@ class RequestReceiver:
                 self._body = self._new_body()
             self._body.write(content)
         if not decoder.complete or self._head is None:
+            self.more = isinstance(decoder, ChunkedDecoder) and decoder.more
             return None
         if isinstance(decoder, ChunkedDecoder):  # the application gets the body decoded, and told its length
             del self._environ["HTTP_TRANSFER_ENCODING"]
             self._environ["CONTENT_LENGTH"] = str(decoder.total)
         request = Request(self._head, self._environ, self._body)
         self._head, self._environ, self._body = None, {}, None
+        self.more = False
         self.pending, self._at = decoder.rest, 0
         self.expects = _IDLE
         self.wants_continue = False

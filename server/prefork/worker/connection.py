@@ -25,6 +25,7 @@ from prefork.net.tcp_info import last_data_received_s
 from prefork.worker.executors import Step
 from prefork.worker.loop import READ, WRITE
 from prefork.worker.outbox import Outbox
+from prefork.worker.pace import extended, unread
 from prefork.worker.timers import NEVER
 from prefork.wsgi.filewrapper import FileSpan
 from prefork.wsgi.response import ClientGoneError, Output, Response
@@ -52,14 +53,15 @@ class Phase(IntEnum):
     IDLE = 1
     HEAD = 2
     BODY = 3
-    APPLICATION = 4
-    FLUSH = 5
-    LINGER = 6
-    CLOSED = 7
+    DECODE = 4
+    APPLICATION = 5
+    FLUSH = 6
+    LINGER = 7
+    CLOSED = 8
 
 
 # Looking up a member of an enum costs more than comparing it.
-FRESH, IDLE, HEAD, BODY, APPLICATION, FLUSH, LINGER, CLOSED = Phase
+FRESH, IDLE, HEAD, BODY, DECODE, APPLICATION, FLUSH, LINGER, CLOSED = Phase
 RESPOND, RESUME, ABANDON = Step
 
 
@@ -83,6 +85,7 @@ class Connection:
         "_recv",
         "_response",
         "_sock",
+        "_unread",
         "bucket",
         "busy",
         "deadline",
@@ -105,6 +108,7 @@ class Connection:
         self._client_closes = False
         self._lingered = 0
         self._lost: OSError | None = None  # why the response in FLUSH cannot go on
+        self._unread = 0  # of the response in FLUSH: bytes on their way when we last looked
         self._arrived = 0.0  # when the last bytes of the request came here, if anybody wants to know
         self._extension_ns = 0  # see `Seat.suspend`
         self.phase = FRESH
@@ -143,30 +147,47 @@ class Connection:
         except OSError:
             self.close()
             return
+        if data:
+            self._feed(data)
+        else:
+            self._end_of_input()
+
+    def _feed(self, data: bytes) -> None:
         try:
-            if data:
-                request = self._receiver.feed(data)
-            else:
-                self._receiver.eof()
-                self.close()
-                return
+            request = self._receiver.feed(data)
         except Exception as error:  # noqa: BLE001 - logged and answered
             self._refuse_for(error)
         else:
             if request is None:
-                self._await_rest()
+                self._await_rest(len(data))
             else:
                 self._start(request)
 
-    def _await_rest(self) -> None:
+    def _end_of_input(self) -> None:
+        try:
+            self._receiver.eof()
+        except Exception as error:  # noqa: BLE001 - logged and answered
+            self._refuse_for(error)
+        else:
+            self.close()
+
+    def _await_rest(self, moved: int = 0) -> None:
+        """There is no complete request yet; `moved` bytes have just come."""
         receiver = self._receiver
         times = self._home.times
         if receiver.expects is Expects.BODY:
             if receiver.wants_continue:
                 receiver.wants_continue = False
                 self._send_now(CONTINUE)
-            self.phase = BODY
-            self.deadline = self._home.loop.now + times.body_s
+            now = self._home.loop.now
+            if self.phase is BODY:
+                self.deadline = extended(self.deadline, now, times.body_s, moved, times.s_per_byte)
+            else:
+                self.phase = BODY
+                self.deadline = now + times.body_s
+            if receiver.more:
+                self.phase = DECODE
+                self._home.loop.defer(self._decode_more)
         elif self.phase is not HEAD and receiver.expects is not Expects.IDLE:  # IDLE: it was only an empty line
             # The limit runs from the first byte and is not moved by the next ones (a byte a second is no progress); on
             # a fresh connection it runs from accept.
@@ -174,6 +195,12 @@ class Connection:
                 self.deadline = self._home.loop.now + times.header_s
             self.phase = HEAD
         self._wait_for(READ)
+
+    def _decode_more(self) -> None:
+        """Goes on with a body of very many pieces, a bounded number in each turn. Nothing is read meanwhile."""
+        if self.phase is DECODE:
+            self.phase = BODY
+            self._feed(b"")
 
     def _start(self, request: Request) -> None:
         self._home.requests += 1
@@ -371,6 +398,7 @@ class Connection:
         if not self._outbox.empty or not response.done:
             self.phase = FLUSH
             self.deadline = self._home.clock() + self._home.times.write_s
+            self._unread = unread(self._fd)
             self._wait_for(WRITE)
             return
         self._response = None
@@ -401,6 +429,7 @@ class Connection:
             self._start(request)
 
     def _flush(self) -> None:
+        self._note_progress()
         try:
             done = self._outbox.send(self._sock)
         except OSError as error:
@@ -409,7 +438,14 @@ class Connection:
         if done:
             self._hand_over(RESUME)
         else:
-            self.deadline = self._home.loop.now + self._home.times.write_s
+            self._unread = unread(self._fd)
+
+    def _note_progress(self) -> None:
+        """What the client took since the last look buys it time."""
+        before, self._unread = self._unread, unread(self._fd)
+        times = self._home.times
+        taken = before - self._unread
+        self.deadline = extended(self.deadline, self._home.loop.now, times.write_s, taken, times.s_per_byte)
 
     def _abandon(self, why: OSError) -> None:
         self._lost = why
@@ -420,9 +456,13 @@ class Connection:
 
     def expire(self) -> None:
         """The deadline has passed."""
-        if self.phase in (HEAD, BODY):
+        if self.phase in (HEAD, BODY, DECODE):
             self._refuse(408, "the request did not arrive in time")
         elif self.phase is FLUSH:
+            self._note_progress()
+            if self.deadline > self._home.loop.now:  # it reads, only not enough for the socket to have room
+                self._home.loop.watch(self)
+                return
             self._abandon(ConnectionAbortedError("the client did not read its response in time"))
         elif self.phase is not APPLICATION:
             self.close()

@@ -29,6 +29,8 @@ class TimeLimits:
     body_s: float
     write_s: float
     keepalive_s: float
+    s_per_byte: float = float("inf")
+    """What each byte of a body puts back into its reserve of time (`pace`)."""
 
 
 class Connections:

@@ -59,9 +59,12 @@ def drive(
         requests = []
     for piece in pieces:
         request = receiver.feed(piece)
-        while request is not None:
-            requests.append(request)
-            request = receiver.next()
+        while request is not None or receiver.more:
+            if request is None:
+                request = receiver.feed(b"")
+            else:
+                requests.append(request)
+                request = receiver.next()
     return requests
 
 
