@@ -375,12 +375,14 @@ class Connection:
 
     def _rest_without_loop(self) -> bool:
         """The response is out and the connection stays. Any thread: the order of the last three lines is the protocol."""
-        if self._receiver.pending or self._events != READ:
-            return False
         home = self._home
+        deadline = home.clock() + home.times.keepalive_s
+        # A bucket later than that: the wheel has to be told, which only the loop may do.
+        if self._receiver.pending or self._events != READ or self.bucket > deadline + 1:
+            return False
         self._response = None
         self.phase = IDLE
-        self.deadline = home.clock() + home.times.keepalive_s
+        self.deadline = deadline
         self.busy = False
         if self.parked:
             home.loop.post(self.unpark)
