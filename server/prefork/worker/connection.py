@@ -116,7 +116,7 @@ class Connection:
         """A pool thread has the connection."""
         self.parked = False
         """Taken out of epoll because the client sent more while `busy`."""
-        self.deadline = home.loop.now + home.times.header_s
+        self.deadline = home.clock() + home.times.header_s
         self.bucket = 0
 
     # Reading: loop thread ---------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ class Connection:
             # The limit runs from the first byte and is not moved by the next ones (a byte a second is no progress); on
             # a fresh connection it runs from accept.
             if self.phase is not FRESH:
-                self.deadline = self._home.loop.now + times.header_s
+                self.deadline = self._home.clock() + times.header_s
             self.phase = HEAD
         self._wait_for(READ)
 
@@ -520,7 +520,7 @@ class Connection:
             return
         self.parked = False
         self.phase = LINGER
-        self.deadline = self._home.loop.now + LINGER_S
+        self.deadline = self._home.clock() + LINGER_S
         self._wait_for(READ)
 
     def _discard(self) -> None:
