@@ -99,15 +99,32 @@ def test_a_body_without_progress_gets_408(limited) -> None:
 def test_a_slow_body_with_progress_is_served(limited) -> None:
     limit = 1.5 * SLOWNESS
     server = limited("body_timeout", limit)
-    body = b"0123456"
+    pieces = [bytes([digit]) * 1000 for digit in b"0123456"]
     with server.connect() as connection:
-        connection.send(encode("POST", "/echo", [("Content-Length", str(len(body)))]))
+        connection.send(encode("POST", "/echo", [("Content-Length", "7000")]))
         start = time.monotonic()
-        for byte in body:
+        for piece in pieces:
             time.sleep(limit / 5)  # the pace of the client is what is tested
-            connection.send(bytes([byte]))
+            connection.send(piece)
         assert time.monotonic() - start > limit
-        assert connection.read_response().body == body
+        assert connection.read_response().body == b"".join(pieces)
+
+
+def test_a_body_that_trickles_gets_408_though_there_is_progress(limited) -> None:
+    server = limited("body_timeout")
+    with server.connect() as connection:
+        connection.send(encode("POST", "/echo", [("Content-Length", "100000")]))
+        start = time.monotonic()
+        connection.sock.settimeout(0.05)
+        answered = False
+        while not answered and time.monotonic() - start < 30 * SLOWNESS:
+            connection.send(b"x")
+            try:
+                answered = b" 408 " in connection.sock.recv(4096)
+            except TimeoutError:
+                continue
+        assert answered
+        assert time.monotonic() - start >= LIMIT_S * EARLY
 
 
 def test_a_client_that_reads_nothing_is_cut_off(limited) -> None:

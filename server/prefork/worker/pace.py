@@ -1,8 +1,8 @@
 """How slow a client may be with a body, in either direction.
 
-Owns: the one rule. A body (or a response under way) has a reserve of seconds, at most its time limit. It runs down; each byte that
-moves puts `1 / min_rate` seconds back. So a client may pause for as long as the limit when it had filled the reserve, and one
-byte now and then does not keep a connection for ever. Runs in the worker. Must not know: connections, HTTP, epoll.
+Owns: the one rule. A body (or a response under way) has a reserve of seconds, at most its time limit. It runs down; each byte
+that moves puts `1 / min_rate` seconds back. So a client may pause for as long as the limit when it had filled the reserve, and
+one byte now and then does not keep a connection for ever. Runs in the worker. Must not know: connections, HTTP, epoll.
 """
 
 from __future__ import annotations
