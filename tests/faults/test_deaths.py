@@ -34,6 +34,8 @@ def test_a_killed_worker_is_replaced_at_once_in_its_slot(deployed: Deployed) -> 
     died = server.wait_for_event("worker_exited", after=mark, pid=victim)
     assert died["how"] == "signal 9 (SIGKILL)"
     assert died["level"] == "error"
+    assert died["cause"].startswith("killed from outside")
+    assert int(died["peak_memory"].removesuffix("MiB")) > 5
     server.wait_for_event("worker_ready", after=mark, worker=slot, gen=1)
     assert len(server.workers()) == 2
 

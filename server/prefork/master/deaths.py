@@ -9,10 +9,11 @@ nothing ever served ends the server (exit 3).
 
 from __future__ import annotations
 
+import signal
+
 from prefork.errors import EXIT_BOOT_FAILED
 from prefork.master.events import ProcessEnded, RollbackRefused, StartRefused
 from prefork.master.notes import Note
-from prefork.master.processes import Exit
 from prefork.master.state import (
     MAX_EARLY_DEATHS,
     STABLE_AFTER_S,
@@ -72,20 +73,29 @@ def _worker_ended(pool: Pool, worker: Worker, event: ProcessEnded, now: float) -
         "how": str(event.exit),
         "killed": worker.killed or None,
         "reason": worker.reason or None,
+        "cause": _cause(event, worker.killed),
     }
     if worker.reason or pool.stop is not Stop.NO:
         clean = event.exit.code == 0 or worker.ready_at is None
         return [Note("info" if clean else "warning", "worker_exited", fields)]
     if worker.ready_at is not None:
-        return _worker_crashed(pool, worker, fields, event.stacks, now)
-    failure = worker.failure or Failure(
-        "boot", _boot_death("worker", worker.killed, event.exit), event.stacks
-    )
+        return _worker_crashed(pool, worker, fields, event, now)
+    failure = worker.failure or Failure("boot", _boot_death("worker", worker.killed, event), event.stacks)
     return _worker_failed(pool, worker, failure, fields, now)
 
 
-def _boot_death(who: str, killed: str, how: Exit) -> str:
-    return f"the {who} was {killed}" if killed else f"the {who} ended before it was ready: {how}"
+def _boot_death(who: str, killed: str, event: ProcessEnded) -> str:
+    if killed:
+        return f"the {who} was {killed}"
+    cause = _cause(event, killed)
+    return f"the {who} ended before it was ready: {event.exit}" + (f", {cause}" if cause else "")
+
+
+def _cause(event: ProcessEnded, killed: str) -> str | None:
+    """Of a SIGKILL that was not ours: somebody's, or the kernel's when memory was short."""
+    if event.exit.signal != signal.SIGKILL or killed:
+        return None
+    return f"killed from outside; {event.oom}" if event.oom else "killed from outside"
 
 
 def worker_not_forked(pool: Pool, worker: Worker, error: str, now: float) -> list[Note]:
@@ -98,15 +108,23 @@ def worker_not_forked(pool: Pool, worker: Worker, error: str, now: float) -> lis
 
 
 def _worker_crashed(
-    pool: Pool, worker: Worker, fields: dict[str, object], stacks: str, now: float
+    pool: Pool, worker: Worker, fields: dict[str, object], event: ProcessEnded, now: float
 ) -> list[Note]:
     assert worker.ready_at is not None
     slot = pool.slots.setdefault(worker.slot, Slot(worker.slot))
     early = now - worker.ready_at < STABLE_AFTER_S
     slot.failures = slot.failures + 1 if early else 1
-    fields |= {"served_s": round(now - worker.ready_at, 1), **_retry(slot, now)}
-    notes = [Note("error", "worker_exited", fields, stacks)]
     generation = pool.generations[worker.generation]
+    fields |= {
+        "request": event.request or None,
+        "peak_memory": f"{event.exit.peak_memory >> 20}MiB" if event.exit.peak_memory else None,
+        "served_s": round(now - worker.ready_at, 1),
+        **_retry(slot, now),
+    }
+    # The same stacks again and again would be a flood; the line with its counter is not.
+    repeated = event.stacks == generation.last_stacks
+    generation.last_stacks = event.stacks
+    notes = [Note("error", "worker_exited", fields, "" if repeated else event.stacks)]
     if early and generation.number == pool.candidate:
         generation.early_deaths += 1
         if generation.early_deaths >= MAX_EARLY_DEATHS:
@@ -165,6 +183,7 @@ def _zygote_ended(pool: Pool, generation: Generation, event: ProcessEnded, now: 
         "pid": generation.zygote_pid,
         "how": str(event.exit),
         "killed": generation.zygote_killed or None,
+        "cause": _cause(event, generation.zygote_killed),
     }
     expected = pool.stop is not Stop.NO or generation.phase in (
         GenerationPhase.RETIRED,
@@ -173,7 +192,7 @@ def _zygote_ended(pool: Pool, generation: Generation, event: ProcessEnded, now: 
     if expected:
         return [Note("debug", "zygote_exited", fields)]
     if generation.number == pool.candidate:
-        error = _boot_death("zygote", generation.zygote_killed, event.exit)
+        error = _boot_death("zygote", generation.zygote_killed, event)
         failure = Failure("boot", error, event.stacks)
         return _generation_failed(pool, generation, failure, now)
     if generation.phase is GenerationPhase.PARKED:

@@ -133,10 +133,15 @@ class ZygoteChannelEnded:
 
 @dataclass(frozen=True, slots=True)
 class ProcessEnded:
-    """A child was collected. `stacks` is what it wrote about its crash or hang."""
+    """A child was collected."""
 
     exit: Exit
     stacks: str = ""
+    """What it wrote about its crash or hang."""
+    oom: str = ""
+    """Whether the kernel's OOM killer was at work; empty: nobody knows."""
+    request: str = ""
+    """What it was answering when it died; empty: nothing, or unknown."""
 
 
 @dataclass(frozen=True, slots=True)

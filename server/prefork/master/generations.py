@@ -64,6 +64,7 @@ class Generations:
             log_fd=resources.log_fd,
             access_fd=resources.access_fd,
             baton_fd=self._baton_fd,
+            tls=None if resources.tls is None else resources.tls.material,
         )
         resources.stacks = launched.stacks
         self._resources[number] = resources
@@ -101,6 +102,7 @@ class Generations:
             current.listeners,
             current.log_fd,
             current.access_fd,
+            current.tls,
         )
         try:
             return self.start(again, restart=True)

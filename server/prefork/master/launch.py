@@ -20,6 +20,7 @@ from prefork.ipc.boot import Boot
 from prefork.ipc.channel import Channel
 from prefork.master.processes import Processes
 from prefork.master.stacks import Stacks
+from prefork.net.tls import Material
 from prefork.settings.model import Settings
 
 BOOTSTRAP = """\
@@ -94,6 +95,7 @@ def launch(
     access_fd: int | None = None,
     baton_fd: int | None = None,
     scoreboard_fd: int | None = None,
+    tls: Material | None = None,
     trial: bool = False,
 ) -> Launched:
     """Start the zygote of a generation. Raises BootError (stage "python") if that fails."""
@@ -105,6 +107,7 @@ def launch(
         settings=msgspec.Raw(msgspec.json.encode(settings)),
         name=settings.server.name,
         listeners=list(listeners),
+        tls=msgspec.Raw(msgspec.json.encode(tls)),
         log_fd=log_fd,
         access_fd=access_fd,
         baton_fd=baton_fd,

@@ -15,7 +15,7 @@ import ctypes
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -28,6 +28,8 @@ class Exit:
     pid: int
     code: int | None = None
     signal: int | None = None
+    peak_memory: int = field(default=0, compare=False)
+    """Bytes that were resident at its largest, or that of a program it ran (getrusage(2), ru_maxrss); 0: unknown."""
 
     def __str__(self) -> str:
         if self.signal is not None:
@@ -95,11 +97,11 @@ class SystemProcesses:
 
     def wait(self, pid: int) -> Exit:
         """Block until this child has ended, and collect it."""
-        result = os.waitid(os.P_PID, pid, os.WEXITED)
-        assert result is not None, "without WNOHANG waitid waits"
-        if result.si_code == os.CLD_EXITED:
-            return Exit(pid, code=result.si_status)
-        return Exit(pid, signal=result.si_status)
+        _, status, usage = os.wait4(pid, 0)
+        peak = usage.ru_maxrss * 1024
+        if os.WIFEXITED(status):
+            return Exit(pid, code=os.WEXITSTATUS(status), peak_memory=peak)
+        return Exit(pid, signal=os.WTERMSIG(status), peak_memory=peak)
 
     def become_subreaper(self) -> None:
         """Orphaned descendants become children of this process instead of init (prctl(2)). Raises OSError.

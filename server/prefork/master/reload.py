@@ -33,6 +33,8 @@ def candidate(load_settings: LoadSettings, current: Resources, files: LogFiles, 
     for change in found:
         log.info("setting_changed", key=change.key, old=change.old, new=change.new)
     resources = prepare(settings, files, current.listeners)
+    for warning in resources.warnings:
+        log.warning("certificate_warning", problem=warning)
     for listener in resources.listeners:
         if listener not in current.listeners:
             log.info("listening", address=listener.address)

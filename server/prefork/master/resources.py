@@ -7,6 +7,7 @@ Must not know: workers, the state of the pool.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from prefork.identity import Identity, resolve
 from prefork.master.listening import listen_specs
 from prefork.master.logfiles import LogFiles
 from prefork.master.stacks import Stacks
+from prefork.master.tls import TlsFiles, read_tls_files
 from prefork.net.listeners import Listener, ListenSpec, bind_all, check_permission
 from prefork.observe.access import access_format_problem
 from prefork.observe.log import Log
@@ -37,10 +39,16 @@ class Resources:
     access_fd: int | None
     addresses: list[tuple[int, str]] = field(init=False)
     """(descriptor, address) as the zygote inherits them; kept after the listeners are closed here."""
+    tls: TlsFiles | None = None
     stacks: Stacks | None = None
 
     def __post_init__(self) -> None:
         self.addresses = [(each.fileno(), str(each.address)) for each in self.listeners]
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What is right, but should not stay as it is."""
+        return () if self.tls is None else self.tls.warnings
 
     @property
     def log_fds(self) -> tuple[int | None, int | None]:
@@ -67,6 +75,7 @@ def prepare(settings: Settings, files: LogFiles, held: Sequence[Listener] = ()) 
     if problem is not None:
         raise ConfigError(f"log.access_format: {problem}")
     identity = resolve(settings.server.user, settings.server.group)
+    tls = read_tls_files(settings, time.time)
     log_fd = files.open(settings.log.output)
     access = settings.log.access
     access_fd = None if access == "off" else files.open(access)
@@ -74,4 +83,4 @@ def prepare(settings: Settings, files: LogFiles, held: Sequence[Listener] = ()) 
     for spec in specs:
         check_permission(spec)
     listeners = bind_all(specs, settings.server.backlog, held)
-    return Resources(settings, identity, specs, listeners, log_fd, access_fd)
+    return Resources(settings, identity, specs, listeners, log_fd, access_fd, tls)

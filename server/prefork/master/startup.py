@@ -54,6 +54,8 @@ def serve(load_settings: LoadSettings, processes: Processes | None = None) -> in
         log.info(
             "starting", version=__version__, python=sys.version.split()[0], name=settings.server.name or None
         )
+        for warning in resources.warnings:
+            log.warning("certificate_warning", problem=warning)
         for _, address in resources.addresses:
             log.info("listening", address=address)
         backlog = effective_backlog(settings.server.backlog)

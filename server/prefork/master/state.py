@@ -171,6 +171,8 @@ class Generation:
     """One of its workers has accepted connections."""
     early_deaths: int = 0
     failure: Failure | None = None
+    last_stacks: str = ""
+    """What the last of its workers that crashed had left behind."""
     aborted: bool = False
     """It failed, and what it had opened has been closed."""
     zygote_killed: str = ""

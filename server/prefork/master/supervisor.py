@@ -24,6 +24,7 @@ from prefork.master.events import (
 from prefork.master.generations import Generations
 from prefork.master.links import Links
 from prefork.master.notes import Note
+from prefork.master.oom import OomCounter
 from prefork.master.plan import next_deadline, plan
 from prefork.master.processes import Exit, Processes
 from prefork.master.signals import SignalInbox
@@ -65,6 +66,7 @@ class Supervisor:
         self._links = links
         self._generations = generations
         self._effects = Effects(pool, processes, links, generations)
+        self._oom = OomCounter()
         self._clock = clock
 
     def run(self, first: Event) -> int:
@@ -127,7 +129,8 @@ class Supervisor:
         self._generations.log.info("logs_reopened")
 
     def _ended(self, exit: Exit) -> ProcessEnded:
-        return ProcessEnded(exit, self._last_words(exit))
+        oom = self._oom.verdict() if exit.signal == signal.SIGKILL else ""
+        return ProcessEnded(exit, self._last_words(exit), oom)
 
     def _last_words(self, exit: Exit) -> str:
         """Stacks that a process left behind: its own, unless two of a generation crash in the same moment."""
