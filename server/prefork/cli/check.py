@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 
 from prefork.cli.arguments import add_settings_arguments, settings_source
 from prefork.cli.command import Command
@@ -21,6 +22,11 @@ def _run(arguments: argparse.Namespace) -> int:
     problem = access_format_problem(settings.log.access_format)
     if problem is not None:
         raise ConfigError(f"{source}: log.access_format: {problem}")
+    from prefork.master.tls import read_tls_files
+
+    tls = read_tls_files(settings, time.time)
+    for warning in () if tls is None else tls.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     print(f"settings: right ({source})", flush=True)
 
     from prefork.master.trial import try_application

@@ -31,7 +31,10 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     """What process titles show."""
     listeners: list[tuple[int, str]] = []
-    """(descriptor, address as text)."""
+    """(descriptor, address as text), in the order of `[server] listen`."""
+    tls: msgspec.Raw = msgspec.Raw(b"null")
+    """`prefork.net.tls.Material` as JSON: keys that perhaps only root can read, so they come with this document and no other
+    way. null: no listener speaks TLS."""
     log_fd: int = 2
     access_fd: int | None = None
     baton_fd: int | None = None

@@ -12,7 +12,9 @@ from dataclasses import replace
 
 from prefork.errors import BootError, ConfigError, ListenError, PreforkError
 from prefork.ipc.messages import TakeListeners
+from prefork.ipc.scoreboard import Scoreboard
 from prefork.master import reload
+from prefork.master.deadlines import RequestLimits
 from prefork.master.events import GenerationReturns, GenerationStarted, RollbackRefused, StartRefused
 from prefork.master.journal import Journal
 from prefork.master.launch import launch
@@ -20,6 +22,7 @@ from prefork.master.links import Links
 from prefork.master.logfiles import LogFiles
 from prefork.master.processes import Processes
 from prefork.master.resources import LoadSettings, Resources
+from prefork.master.stacks import Stacks
 from prefork.master.state import Failure, Limits, Pool
 from prefork.net.listeners import Listener, bind_all
 
@@ -37,6 +40,7 @@ class Generations:
         first: Resources,
         log: Journal,
         baton_fd: int,
+        board: Scoreboard,
     ) -> None:
         self._pool = pool
         self._processes = processes
@@ -47,6 +51,7 @@ class Generations:
         self.in_force = first
         self.log = log
         self._baton_fd = baton_fd
+        self.board = board
 
     def items(self) -> ItemsView[int, Resources]:
         """All that are kept."""
@@ -64,6 +69,7 @@ class Generations:
             log_fd=resources.log_fd,
             access_fd=resources.access_fd,
             baton_fd=self._baton_fd,
+            scoreboard_fd=self.board.fd,
             tls=None if resources.tls is None else resources.tls.material,
         )
         resources.stacks = launched.stacks
@@ -167,6 +173,23 @@ class Generations:
         desired = self._resources.get(self._pool.desired or number, self.in_force)
         pairs = zip(resources.listeners, resources.addresses, strict=True)
         return [fd for listener, (fd, _) in pairs if listener not in desired.listeners]
+
+    def row_for(self, worker: int, slot: int, number: int) -> int:
+        """Where on the scoreboard a new worker of the generation has its row; -1: nowhere, there is no memory for it."""
+        try:
+            return self.board.assign(worker, slot, number, self._resources[number].settings.workers.threads)
+        except OSError as error:
+            self.log.error("scoreboard_full", worker=slot, gen=number, error=error)
+            return -1
+
+    def request_limits(self, number: int) -> RequestLimits:
+        """How long requests of the generation may take."""
+        requests = self._resources[number].settings.requests
+        return RequestLimits(requests.slow, requests.timeout, requests.kill_after)
+
+    def stacks_file(self, number: int) -> Stacks | None:
+        """Where processes of the generation write their stacks."""
+        return self._resources[number].stacks if number in self._resources else None
 
     def stacks_of(self, number: int) -> str:
         """What processes of the generation wrote about a crash or hang, since it was last asked."""

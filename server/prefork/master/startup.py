@@ -12,10 +12,12 @@ from contextlib import ExitStack
 
 from setproctitle import setproctitle
 
+from prefork.ipc.scoreboard import Scoreboard
 from prefork.master.generations import Generations
 from prefork.master.journal import Journal
 from prefork.master.links import Links
 from prefork.master.logfiles import LogFiles
+from prefork.master.overseer import Overseer
 from prefork.master.pidfile import PidFile
 from prefork.master.processes import Processes, SystemProcesses, keep_from_children
 from prefork.master.resources import LoadSettings, prepare
@@ -65,16 +67,19 @@ def serve(load_settings: LoadSettings, processes: Processes | None = None) -> in
         # One for the workers of all generations, who wait for connections side by side during a reload.
         baton_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         cleanup.callback(os.close, baton_fd)
+        board = Scoreboard()
+        cleanup.callback(board.close)
         pool = Pool()
         links = Links(inbox)
         cleanup.callback(links.close)
-        generations = Generations(pool, processes, links, files, load_settings, resources, log, baton_fd)
+        generations = Generations(pool, processes, links, files, load_settings, resources, log, baton_fd, board)
         # After the last worker is gone, which the supervisor waits for: until then the backlog is served.
         cleanup.callback(generations.close)
         # Before the first zygote: its first worker must find us as the one who adopts it.
         processes.become_subreaper()
         first = generations.start(resources)
-        code = Supervisor(pool, processes, inbox, links, generations, time.monotonic).run(first)
+        overseer = Overseer(pool, processes, generations, board, time.monotonic)
+        code = Supervisor(pool, processes, inbox, links, generations, overseer, time.monotonic).run(first)
         generations.close()
         generations.log.info("stopped", code=code)
         return code

@@ -7,12 +7,22 @@ from __future__ import annotations
 
 import socket
 import struct
+from typing import Protocol
+
+
+
+class HasOptions(Protocol):
+    """A socket, or what stands for one."""
+
+    def getsockopt(self, level: int, option: int, size: int, /) -> bytes:
+        """See getsockopt(2)."""
+
 
 _LAST_DATA_RECV = struct.Struct("@I")
 _LAST_DATA_RECV_AT = 52
 
 
-def last_data_received_s(sock: socket.socket) -> float:
+def last_data_received_s(sock: HasOptions) -> float:
     """Seconds since the last bytes of the client arrived here, read or not; 0.0 for sockets that are not TCP.
 
     In steps of a tick of the kernel's clock (1 to 10 ms). Without any data it counts from the handshake. About 0.9 microseconds.

@@ -66,7 +66,7 @@ def server_context(material: Material) -> ssl.SSLContext:
             connection.context = found
 
     if by_name:
-        first.sni_callback = choose  # type: ignore[assignment]  # typeshed has sockets only
+        first.sni_callback = choose
     return first
 
 

@@ -16,14 +16,12 @@ import os
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from prefork.worker.connections import Connections
 from prefork.worker.executors import Executor
 from prefork.worker.loop import LISTEN, EventLoop
 from prefork.worker.timers import NEVER
 from prefork.wsgi.context import EventLog
-from prefork.wsgi.environ import connection_environ
 
 CLIENT_GONE = frozenset(
     {
@@ -54,8 +52,8 @@ class Door:
     """One listener as a worker sees it."""
 
     sock: socket.socket
-    address: str
-    environ: dict[str, Any]
+    receive: Callable[[socket.socket, object], None]
+    """What to do with an accepted, non-blocking socket and what accept(2) said of its peer."""
 
 
 class Acceptor:
@@ -169,7 +167,7 @@ class Acceptor:
             self._cannot_accept(error)
             return False
         sock.setblocking(False)
-        self._connections.open(sock, peer, connection_environ(door.environ, peer))
+        door.receive(sock, peer)
         return True
 
     def _make_room(self) -> None:

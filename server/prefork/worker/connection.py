@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import socket
 import traceback
+from collections.abc import Callable
 from contextvars import Context, copy_context
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from prefork.worker.loop import READ, WRITE
 from prefork.worker.outbox import Outbox
 from prefork.worker.pace import extended, unread
 from prefork.worker.timers import NEVER
+from prefork.worker.transport import Transport
 from prefork.wsgi.filewrapper import FileSpan
 from prefork.wsgi.response import ClientGoneError, Output, Response
 
@@ -72,6 +74,7 @@ class Connection:
         "_arrived",
         "_client_closes",
         "_context",
+        "_correct",
         "_events",
         "_extension_ns",
         "_fd",
@@ -93,11 +96,19 @@ class Connection:
         "phase",
     )
 
-    def __init__(self, home: Connections, sock: socket.socket, peer: object, environ: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        home: Connections,
+        sock: Transport,
+        peer: object,
+        environ: dict[str, Any],
+        correct: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
         self._home = home
         self._sock = sock
         self._fd = sock.fileno()
         self._recv = sock.recv
+        self._correct = correct
         self._receiver = RequestReceiver(home.limits, environ, home.new_body)
         self._handler = home.handler_class(home.context, peer, self.write_through)
         self._outbox = Outbox()
@@ -121,8 +132,18 @@ class Connection:
 
     # Reading: loop thread ---------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Reads at once: with luck the request came with the handshake, and epoll never hears of this connection."""
+    def start(self, first: bytes = b"") -> None:
+        """Reads at once: with luck the request came with the handshake, and epoll never hears of this connection.
+
+        `first` has been received already, behind a header of the PROXY protocol.
+        """
+        if first:
+
+            def recv_first(_size: int) -> bytes:
+                self._recv = self._sock.recv
+                return first
+
+            self._recv = recv_first
         self.read()
         if self.phase is FRESH:
             self._wait_for(READ)
@@ -205,6 +226,8 @@ class Connection:
     def _start(self, request: Request) -> None:
         self._home.requests += 1
         self._client_closes = not request.head.keep_alive
+        if self._correct is not None:
+            self._correct(request.environ)
         self._next_request = request
         if self._home.shedding is not None:
             self._arrived = self._home.clock() - last_data_received_s(self._sock)
@@ -503,6 +526,13 @@ class Connection:
         context.log.debug("request_refused", status=status, detail=detail, client=self._client)
         self._send_now(short_answer(status, date_and_server=context.stamp.both))
         self._linger()
+
+    def turn_away(self, status: int | None, detail: str) -> None:
+        """Instead of `start`: ends the connection in peace, with an answer if there is a status."""
+        if status is None:
+            self._linger()
+        else:
+            self._refuse(status, detail)
 
     def _say_goodbye(self) -> None:
         # A reset would overtake the response on its way to the client if bytes are unread at close (RFC 9112 section 9.6).

@@ -9,16 +9,20 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefork.http.limits import Limits
 from prefork.worker.connection import Connection, Phase
 from prefork.worker.executors import Executor
 from prefork.worker.loop import EventLoop
 from prefork.worker.shedding import Shedding
+from prefork.worker.transport import Transport
 from prefork.wsgi.context import ServerContext
 from prefork.wsgi.handler import WSGIRequestHandler, application_traceback
 from prefork.wsgi.input import SpooledBody
+
+if TYPE_CHECKING:
+    from prefork.worker.preamble import Preamble
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,31 +69,65 @@ class Connections:
         """Told how many connections there are whenever that changes."""
         self.executor: Executor
         self._members: set[Connection] = set()
+        self._arriving: set[Preamble] = set()
 
     def __len__(self) -> int:
-        return len(self._members)
+        return len(self._members) + len(self._arriving)
 
     def new_body(self) -> SpooledBody:
         """Where the body of one request goes."""
         return SpooledBody(self.limits.body_memory)
 
-    def open(self, sock: socket.socket, peer: object, environ: dict[str, Any]) -> None:
-        """Takes over an accepted, non-blocking socket and reads what is already there."""
+    def open(
+        self,
+        sock: Transport,
+        peer: object,
+        environ: dict[str, Any],
+        correct: Callable[[dict[str, Any]], None] | None = None,
+        first: bytes = b"",
+    ) -> None:
+        """Takes over an accepted, non-blocking socket and reads what is already there. `correct` is applied to the environ of
+        each request; `first` was received before."""
+        if (connection := self._new(sock, peer, environ, correct)) is not None:
+            connection.start(first)
+
+    def turn_away(
+        self, sock: socket.socket, peer: object, environ: dict[str, Any], status: int | None, detail: str
+    ) -> None:
+        """Answers (if there is a status) and closes without a reset, instead of `open`."""
+        if (connection := self._new(sock, peer, environ, None)) is not None:
+            connection.turn_away(status, detail)
+
+    def _new(
+        self,
+        sock: Transport,
+        peer: object,
+        environ: dict[str, Any],
+        correct: Callable[[dict[str, Any]], None] | None,
+    ) -> Connection | None:
         try:
-            connection = Connection(self, sock, peer, environ)
+            connection = Connection(self, sock, peer, environ, correct)
         except Exception as error:  # noqa: BLE001 - the constructor of a handler's subclass
             sock.close()
             self.context.log.error("handler_failed", error=f"{type(error).__name__}: {error}")
             self.context.log.traceback(application_traceback(error))
-            return
+            return None
         self._members.add(connection)
-        self.on_count(len(self._members))
-        connection.start()
+        self.on_count(len(self))
+        return connection
+
+    def arrive(self, preamble: Preamble) -> None:
+        """A connection that does not speak HTTP yet; it counts."""
+        self._arriving.add(preamble)
+
+    def arrived(self, preamble: Preamble) -> None:
+        """It speaks now, or is gone."""
+        self._arriving.discard(preamble)
 
     def closed(self, connection: Connection) -> None:
         """Called by the connection, once."""
         self._members.discard(connection)
-        self.on_count(len(self._members))
+        self.on_count(len(self))
         self.on_room()
 
     def drain(self) -> None:
@@ -97,8 +135,10 @@ class Connections:
         that is already on its way (RFC 9112 section 9.6)."""
         self.keep_alive = False
         latest = self.loop.now + self.times.keepalive_s
-        for connection in self._members:
-            if connection.phase is Phase.FRESH and connection.deadline > latest:
+        fresh: list[Connection | Preamble] = [*self._arriving]
+        fresh += [connection for connection in self._members if connection.phase is Phase.FRESH]
+        for connection in fresh:
+            if connection.deadline > latest:
                 connection.limit_until(latest)
 
     @property
@@ -108,7 +148,8 @@ class Connections:
 
     def close_idle(self, most: int | None = None) -> int:
         """Closes those that are between two requests, longest idle first, at most `most`. Gives how many."""
-        idle = [c for c in self._members if c.phase in (Phase.IDLE, Phase.FRESH, Phase.LINGER)]
+        idle: list[Connection | Preamble] = [*self._arriving]
+        idle += [c for c in self._members if c.phase in (Phase.IDLE, Phase.FRESH, Phase.LINGER)]
         idle.sort(key=lambda connection: connection.deadline)
         chosen = idle[:most]
         for connection in chosen:

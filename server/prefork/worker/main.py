@@ -14,17 +14,17 @@ from types import FrameType
 from prefork.errors import BootError
 from prefork.http.limits import Limits
 from prefork.ipc.messages import WorkerFailed, WorkerLeaving, WorkerReady, clip
-from prefork.net.address import TcpAddress, parse_address
-from prefork.net.listeners import adopt
 from prefork.observe.access import AccessLog, Origin, compile_format
 from prefork.observe.writer import LineWriter
 from prefork.settings.model import Settings
 from prefork.version import __version__
-from prefork.worker.acceptor import Acceptor, Door
+from prefork.worker.acceptor import Acceptor
 from prefork.worker.boot import WorkerBoot
 from prefork.worker.connections import Connections, TimeLimits
 from prefork.worker.departure import Departure, on_terminate
+from prefork.worker.doors import open_doors
 from prefork.worker.executors import InlineExecutor, ThreadExecutor
+from prefork.worker.files import static_files, with_hand_over
 from prefork.worker.loop import EventLoop
 from prefork.worker.pace import seconds_per_byte
 from prefork.worker.recycle import RequestQuota
@@ -33,7 +33,6 @@ from prefork.worker.shedding import Shedding
 from prefork.worker.stamp import HeaderStamp
 from prefork.worker.warmup import warm_up_application
 from prefork.wsgi.context import ErrorStream, ServerContext, WSGIApplication
-from prefork.wsgi.environ import UNIX_HOST, server_environ
 from prefork.wsgi.handler import WSGIRequestHandler
 from prefork.wsgi.loader import load_application, load_class
 
@@ -79,7 +78,7 @@ def _context(boot: WorkerBoot, application: WSGIApplication, stamp: HeaderStamp)
         origin = Origin(boot.slot, boot.generation, os.getpid())
         access = AccessLog(boot.access_fd, compile_format(boot.settings.log.access_format, origin))
     return ServerContext(
-        app=application,
+        app=with_hand_over(application, boot.settings),
         stamp=stamp,
         log=boot.log,
         access=access,
@@ -109,7 +108,7 @@ def _serve(
     connections = Connections(
         loop, time.monotonic, context, handler_class, _limits(settings), times, settings.workers.connections
     )
-    doors = _doors(boot, context)
+    doors = open_doors(boot.listeners, settings, boot.tls, connections)
     executor: InlineExecutor | ThreadExecutor
     if settings.workers.threads > 1:
         seating.serve_pool(loop.post)
@@ -122,6 +121,8 @@ def _serve(
         executor = InlineExecutor()
         tell_when_free = _never_saturated
     connections.executor = executor
+    connections.static = static_files(settings, context.log)
+    connections.buffer_bodies = settings.requests.buffer_body
     connections.on_count = seating.count_connections
     shedding = None
     if settings.requests.queue_timeout:
@@ -163,18 +164,6 @@ def _limits(settings: Settings) -> Limits:
         max_body=requests.max_body,
         body_memory=requests.body_memory,
     )
-
-
-def _doors(boot: WorkerBoot, context: ServerContext) -> list[Door]:
-    doors = []
-    for fd, text in boot.listeners:
-        address = parse_address(text)
-        if isinstance(address, TcpAddress):
-            environ = server_environ(context, address.host, str(address.port))
-        else:
-            environ = server_environ(context, UNIX_HOST, "80")
-        doors.append(Door(adopt(fd), text, environ))
-    return doors
 
 
 def _handle_sigterm(boot: WorkerBoot, loop: EventLoop, departure: Departure) -> None:

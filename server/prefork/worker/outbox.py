@@ -7,12 +7,11 @@ at a time. Must not know: HTTP, epoll.
 
 from __future__ import annotations
 
-import os
-import socket
 import tempfile
 from collections import deque
 from typing import IO
 
+from prefork.worker.transport import Transport, send_file
 from prefork.wsgi.filewrapper import FileSpan
 
 MEMORY_BYTES = 256 * 1024
@@ -62,7 +61,7 @@ class Outbox:
         self.empty = False
         self._span = span
 
-    def send(self, sock: socket.socket) -> bool:
+    def send(self, sock: Transport) -> bool:
         """Sends what the socket takes now, within a bound. True: all is out. Raises OSError when the peer is gone."""
         try:
             while self._pieces:
@@ -82,18 +81,16 @@ class Outbox:
         self.empty = self._span is None and self._spool is None
         return self.empty
 
-    def _send_span(self, sock: socket.socket, span: FileSpan) -> None:
-        sent = os.sendfile(sock.fileno(), span.fd, span.offset, min(span.length, TURN_BYTES))
+    def _send_span(self, sock: Transport, span: FileSpan) -> None:
+        sent = send_file(sock, span.fd, span.offset, min(span.length, TURN_BYTES))
         if not sent:
             raise FileTruncatedError("the file became shorter while it was being sent")
         left = span.length - sent
         self._span = FileSpan(span.fd, span.offset + sent, left) if left else None
 
-    def _send_spool(self, sock: socket.socket, spool: IO[bytes]) -> None:
+    def _send_spool(self, sock: Transport, spool: IO[bytes]) -> None:
         left = self._spool_written - self._spool_read
-        self._spool_read += os.sendfile(
-            sock.fileno(), spool.fileno(), self._spool_read, min(left, TURN_BYTES)
-        )
+        self._spool_read += send_file(sock, spool.fileno(), self._spool_read, min(left, TURN_BYTES))
         if self._spool_read == self._spool_written:
             self._drop_spool()
 

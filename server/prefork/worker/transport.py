@@ -1,7 +1,7 @@
 """What a connection sends and receives through: the socket itself, or TLS over it.
 
-Owns: `Transport`, the part of a non-blocking socket that connections use, and its TLS form. Runs in the worker; used by one thread
-at a time, the one that has the connection. Must not know: HTTP, epoll, how the handshake was waited for (`preamble`).
+Owns: `Transport`, the part of a non-blocking socket that connections use, and its TLS form. Runs in the worker; used by one
+thread at a time, the one that has the connection. Must not know: HTTP, epoll, how the handshake was waited for (`preamble`).
 
 A `TlsTransport` keeps promises that make it look like a socket to epoll and to its user:
 
@@ -25,6 +25,9 @@ from typing import Protocol
 CHUNK_BYTES = 64 * 1024
 """Plaintext encrypted at once: four records, one system call."""
 
+RECORD_BYTES = 16 * 1024
+"""Plaintext of a record, at most (RFC 8446 section 5.1); a read gives no more than one."""
+
 TURN_BYTES = 1024 * 1024
 """Most that one `send` takes."""
 
@@ -47,8 +50,11 @@ class Transport(Protocol):
     def sendmsg(self, pieces: Iterable[bytes], /) -> int:
         """Like `send`, for all pieces as one."""
 
+    def getsockopt(self, level: int, option: int, size: int, /) -> bytes:
+        """See getsockopt(2)."""
+
     def shutdown(self, how: int, /) -> None:
-        """SHUT_WR: tell the peer that no more will come."""
+        """SHUT_WR: tell the peer that no more will come. SHUT_RDWR: it is over."""
 
     def close(self) -> None:
         """Give the socket back."""
@@ -101,6 +107,11 @@ class TlsTransport:
             self.flush()
         return True
 
+    @property
+    def waits_to_send(self) -> bool:
+        """Something of ours did not fit into the socket."""
+        return bool(self._unsent or self._outgoing.pending)
+
     def flush(self) -> bool:
         """Sends what waits; True: nothing does any more. Raises OSError."""
         unsent = self._unsent
@@ -125,6 +136,10 @@ class TlsTransport:
         """The descriptor of the socket."""
         return self._sock.fileno()
 
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        """Of the socket."""
+        return self._sock.getsockopt(level, option, size)
+
     def recv(self, size: int) -> bytes:
         """Everything that can be decrypted of what is there; see above."""
         if self._incoming.pending and (data := self._read()):
@@ -144,7 +159,7 @@ class TlsTransport:
     def _read(self) -> bytes:
         pieces = []
         try:
-            while piece := self._decrypt(CHUNK_BYTES):
+            while piece := self._decrypt(RECORD_BYTES):
                 pieces.append(piece)
             self._sock.shutdown(socket.SHUT_RD)  # close_notify: from now on the kernel says so, too
         except ssl.SSLWantReadError:
@@ -153,7 +168,7 @@ class TlsTransport:
             self._failed = True
             self.flush()  # an alert
             raise
-        if self._outgoing.pending or self._unsent:
+        if self.waits_to_send:
             self.flush()  # the answer to a key update
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -187,7 +202,8 @@ class TlsTransport:
 
     def shutdown(self, how: int) -> None:
         """close_notify, then the same for TCP."""
-        self._say_end()
+        if how == socket.SHUT_WR:
+            self._say_end()
         self._sock.shutdown(how)
 
     def close(self) -> None:

@@ -38,9 +38,18 @@ def server_environ(context: ServerContext, host: str, port: str, scheme: str = "
 def connection_environ(listener: dict[str, Any], peer: object) -> dict[str, Any]:
     """`listener`'s entries plus the client's address. `peer` is what accept(2) gave: (host, port, ...) or a unix name."""
     environ = listener.copy()
+    environ["prefork.peer"] = text_of_peer(peer)
     if isinstance(peer, tuple):
         environ["REMOTE_ADDR"] = peer[0]
         environ["REMOTE_PORT"] = str(peer[1])
     else:
         environ["REMOTE_ADDR"] = ""
     return environ
+
+
+def text_of_peer(peer: object) -> str:
+    """ "192.0.2.1:40000", "[2001:db8::1]:40000", or "unix" for whoever comes over a unix socket."""
+    if not isinstance(peer, tuple):
+        return "unix"
+    host, port = peer[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

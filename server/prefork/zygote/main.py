@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import ssl
 import sys
 import traceback
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ from prefork.ipc.scoreboard import Place
 from prefork.observe.log import Log
 from prefork.settings.model import Settings
 from prefork.worker.boot import WorkerBoot
+from prefork.worker.tls import load_context
 from prefork.wsgi.loader import WSGIApplication
 from prefork.zygote import hygiene
 from prefork.zygote.forking import Birth, serve
@@ -46,6 +48,7 @@ class _Image:
     boot: Boot
     settings: Settings
     application: WSGIApplication | None
+    tls: ssl.SSLContext | None
     collect: bool
 
 
@@ -80,6 +83,8 @@ def _prepare(boot: Boot, channel: Channel, environment: Mapping[str, str]) -> _I
     settings = _decode_settings(boot)
     if settings.server.umask is not None:
         os.umask(settings.server.umask)
+    # Before the fork, so that all workers share the keys of session tickets; before the application can break anything.
+    context = load_context(boot.tls)
     # All of ours, while it can be read for certain, before the application's paths come first in sys.path, and before the
     # fork, so that all workers share it.
     import prefork.worker.main  # noqa: F401
@@ -96,7 +101,7 @@ def _prepare(boot: Boot, channel: Channel, environment: Mapping[str, str]) -> _I
         _restart(boot, preloaded.note, channel, environment)
     collect = freeze()
     channel.send(ZygoteReady(preloaded=preloaded.application is not None, note=clip(preloaded.note)))
-    return _Image(boot, settings, preloaded.application, collect)
+    return _Image(boot, settings, preloaded.application, context, collect)
 
 
 def _read_boot(fd: int) -> Boot:
@@ -191,6 +196,7 @@ def _live_as_worker(image: _Image, birth: Birth) -> NoReturn:
                 channel=birth.channel,
                 listeners=tuple(boot.listeners),
                 application=image.application,
+                tls=image.tls,
                 log=log,
                 access_fd=boot.access_fd,
                 baton_fd=boot.baton_fd,

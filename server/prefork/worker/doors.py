@@ -1,0 +1,44 @@
+"""The listeners of a worker, ready to accept from.
+
+Owns: from the settings of each listener to a `Door`. Runs in the worker, once. Must not know: when anything is accepted.
+"""
+
+from __future__ import annotations
+
+import ssl
+
+from prefork.net.address import TcpAddress, parse_address
+from prefork.net.listeners import adopt
+from prefork.net.trust import TrustedPeers
+from prefork.settings.model import Settings
+from prefork.worker.acceptor import Door
+from prefork.worker.connections import Connections
+from prefork.worker.reception import Reception
+from prefork.wsgi.environ import UNIX_HOST, server_environ
+
+
+def open_doors(
+    listeners: tuple[tuple[int, str], ...],
+    settings: Settings,
+    context: ssl.SSLContext | None,
+    connections: Connections,
+) -> list[Door]:
+    """One for each of `listeners`, (descriptor, address), in the order of `[server] listen`. `context` is for those with TLS."""
+    trusted = TrustedPeers(settings.proxy.trusted)
+    doors = []
+    for (fd, text), entry in zip(listeners, settings.server.listen, strict=True):
+        address = parse_address(text)
+        scheme, port = ("https", "443") if entry.tls else ("http", "80")
+        host = UNIX_HOST
+        if isinstance(address, TcpAddress):
+            host, port = address.host, str(address.port)
+        reception = Reception(
+            connections,
+            server_environ(connections.context, host, port, scheme),
+            context if entry.tls else None,
+            entry.proxy_protocol,
+            trusted,
+            settings.proxy.headers,
+        )
+        doors.append(Door(adopt(fd), reception.receive))
+    return doors
