@@ -36,6 +36,8 @@ class Request(msgspec.Struct):
     environ: dict[str, Any]
     body: BodySink | None = None
     """None when there is no content."""
+    begun: bytes | None = None
+    """Not collected (see RequestReceiver): the content that came with the head. None: there is no body, or it is in `body`."""
 
 
 class Expects(enum.Enum):
@@ -58,6 +60,9 @@ _CR = 0x0D
 
 class RequestReceiver:
     """Feed it what arrives; it gives back requests, one at a time, head and body complete.
+
+    With `new_body` None, bodies are not collected: a request is given as soon as its head is here, and `content` is to be fed
+    what follows while `expects` is BODY. Nothing else but `eof` may be called before that ends.
 
     `base_environ` is copied for each request and must hold no HTTP_* or CONTENT_* key. After a ProtocolError the receiver
     is dead: every further call but `close` raises the same error. Errors of the sink pass through unchanged; the
@@ -82,7 +87,7 @@ class RequestReceiver:
     )
 
     def __init__(
-        self, limits: Limits, base_environ: dict[str, Any], new_body: Callable[[], BodySink]
+        self, limits: Limits, base_environ: dict[str, Any], new_body: Callable[[], BodySink] | None
     ) -> None:
         self._limits = limits
         self._base = base_environ
@@ -126,6 +131,14 @@ class RequestReceiver:
         if self.pending or self._error is not None:
             return self.feed(b"")
         return None
+
+    def content(self, data: bytes) -> bytes:
+        """What is content in `data`, of a body that is not collected. Raises ProtocolError."""
+        try:
+            return self._decode(data)
+        except ProtocolError as error:
+            self._die(error)
+            raise
 
     def eof(self) -> None:
         """The peer will send no more, and `next` has returned None.
@@ -226,13 +239,26 @@ class RequestReceiver:
         self._head, self._environ, self.pending = head, environ, b""
         self.wants_continue = head.expect_continue
         self.expects = _BODY
+        if self._new_body is None:
+            return Request(head, environ, None, self._decode(data[at:]))
         return self._feed_body(data[at:])
+
+    def _decode(self, data: bytes) -> bytes:
+        decoder = self._decoder
+        content = decoder.feed(data)
+        self.more = isinstance(decoder, ChunkedDecoder) and decoder.more
+        if decoder.complete:
+            self.pending, self._at = decoder.rest, 0
+            self.expects = _IDLE
+            self.wants_continue = False
+        return content
 
     def _feed_body(self, data: bytes) -> Request | None:
         decoder = self._decoder
         content = decoder.feed(data)
         if content:
             if self._body is None:
+                assert self._new_body is not None
                 self._body = self._new_body()
             self._body.write(content)
         if not decoder.complete or self._head is None:

@@ -23,14 +23,18 @@ from prefork.http.receiver import Expects, Request, RequestReceiver
 from prefork.http.response import CONTINUE, short_answer
 from prefork.ipc.seat import Seat, here
 from prefork.net.tcp_info import last_data_received_s
-from prefork.worker.executors import Step
+from prefork.worker.executors import Leftovers, Step
+from prefork.worker.incoming import IncomingBody
 from prefork.worker.loop import READ, WRITE
 from prefork.worker.outbox import Outbox
 from prefork.worker.pace import extended, unread
 from prefork.worker.timers import NEVER
 from prefork.worker.transport import Transport
+from prefork.wsgi.after import CallsAfter
 from prefork.wsgi.filewrapper import FileSpan
+from prefork.wsgi.input import StreamedBody
 from prefork.wsgi.response import ClientGoneError, Output, Response
+from prefork.wsgi.static import StaticFiles
 
 if TYPE_CHECKING:
     from prefork.worker.connections import Connections
@@ -83,10 +87,13 @@ class Connection:
         "_lingered",
         "_lost",
         "_next_request",
+        "_number",
+        "_ours",
         "_outbox",
         "_receiver",
         "_recv",
         "_response",
+        "_served",
         "_sock",
         "_unread",
         "bucket",
@@ -115,6 +122,9 @@ class Connection:
         self._response: Response | None = None
         self._context: Context | None = None
         self._next_request: Request | None = None
+        self._ours: StaticFiles | None = None  # serves the present request instead of the application
+        self._number = home.opened
+        self._served = 0
         self._events = 0  # what epoll watches the socket for
         self._client_closes = False
         self._lingered = 0
@@ -209,7 +219,9 @@ class Connection:
             if receiver.more:
                 self.phase = DECODE
                 self._home.loop.defer(self._decode_more)
-        elif self.phase is not HEAD and receiver.expects is not Expects.IDLE:  # IDLE: it was only an empty line
+        elif (
+            self.phase is not HEAD and receiver.expects is not Expects.IDLE
+        ):  # IDLE: it was only an empty line
             # The limit runs from the first byte and is not moved by the next ones (a byte a second is no progress); on
             # a fresh connection it runs from accept.
             if self.phase is not FRESH:
@@ -224,11 +236,16 @@ class Connection:
             self._feed(b"")
 
     def _start(self, request: Request) -> None:
-        self._home.requests += 1
+        home = self._home
+        home.requests += 1
         self._client_closes = not request.head.keep_alive
         if self._correct is not None:
             self._correct(request.environ)
         self._next_request = request
+        self._served += 1
+        request.environ["prefork.connection"] = (self._number, self._served)
+        if home.static is not None:
+            self._ours = home.static if home.static.serves(request.environ["PATH_INFO"]) else None
         if self._home.shedding is not None:
             self._arrived = self._home.clock() - last_data_received_s(self._sock)
         self._hand_over(RESPOND)
@@ -237,7 +254,7 @@ class Connection:
         self.phase = APPLICATION
         self.deadline = NEVER
         self.busy = True
-        self._home.executor.run(self, step)
+        (self._home.executor if self._ours is None else self._home.inline).run(self, step)
 
     def _park(self) -> None:
         # Level-triggered epoll would report the bytes again and again; and a hang-up cannot be masked (epoll_ctl(2)).
@@ -256,7 +273,7 @@ class Connection:
 
     # Answering: the thread that has the request -------------------------------------------------------------------
 
-    def perform(self, step: Step) -> bool:
+    def perform(self, step: Step) -> bool | Leftovers:
         """Runs the application as far as the socket takes its output. True: at rest again, the loop need not be told.
 
         All steps of one request run in a context of its own (contextvars): while its response waits for the client, this thread
@@ -267,7 +284,7 @@ class Connection:
             self._context = context = copy_context()
         return context.run(self._perform, step)
 
-    def _perform(self, step: Step) -> bool:
+    def _perform(self, step: Step) -> bool | Leftovers:
         handler = self._handler
         seat = here.seat
         dropped: OSError | None = None
@@ -286,7 +303,9 @@ class Connection:
                     return False
             except OSError as error:
                 dropped = error
-            if dropped is not None and not isinstance(dropped, ConnectionError):  # a file or our disk, not the client
+            if dropped is not None and not isinstance(
+                dropped, ConnectionError
+            ):  # a file or our disk, not the client
                 response.problem = f"the response cannot be sent: {dropped}"
             handler.end(response, dropped)
             seat.finish(response.status, response.body_bytes)
@@ -296,15 +315,21 @@ class Connection:
                 response.close_quietly()
             self._response = response = None
             seat.finish(500, 0)
-        self._context = None
+        context, self._context = self._context, None
         if handler.failures:
             seat.count_exceptions(handler.failures)
             handler.failures = 0
         if response is None or dropped is not None:
             self._outbox.clear()
             self._response = None
-            return False
-        return response.keep_alive and self._rest_without_loop()
+            at_rest = False
+        else:
+            at_rest = response.keep_alive and self._rest_without_loop()
+        # From here on the connection may be another thread's, or gone.
+        if response is None or response.later is None:
+            return at_rest
+        assert context is not None
+        return CallsAfter(response, context.run, self._home.context.log, at_rest)
 
     def _respond(self, seat: Seat) -> Response:
         request, self._next_request = self._next_request, None
@@ -312,10 +337,23 @@ class Connection:
         seat.begin(request.head.line, request.environ["REMOTE_ADDR"])
         home = self._home
         shedding = home.shedding
-        if shedding is not None and shedding.is_late(self._arrived):
+        if request.begun is not None:
+            request.body = self._streamed(request.begun)
+        if shedding is not None and self._ours is None and shedding.is_late(self._arrived):
             seat.count_shed()
             return self._handler.turn_away(request, home.keep_alive, shedding.retry_after_s)
-        return self._handler.respond(request, home.keep_alive)
+        return self._handler.respond(request, home.keep_alive, self._ours)
+
+    def _streamed(self, begun: bytes) -> StreamedBody:
+        body = IncomingBody(
+            self._receiver,
+            self._fd,
+            self._recv,
+            self.write_through,
+            self._handler.response_begun,
+            self._home.times.body_s,
+        )
+        return StreamedBody(begun, body.receive, body.unread)
 
     def _pump(self, response: Response, seat: Seat) -> bool:
         """Sends until the body ends (True), or the socket is full or the turn over (False). Raises OSError when nobody reads."""
@@ -537,7 +575,8 @@ class Connection:
     def _say_goodbye(self) -> None:
         # A reset would overtake the response on its way to the client if bytes are unread at close (RFC 9112 section 9.6).
         # Nothing more can be on its way when the client itself announced the end.
-        if self._receiver.pending or not self._client_closes:
+        receiver = self._receiver
+        if receiver.pending or not self._client_closes or receiver.expects is not Expects.IDLE:
             self._linger()
         else:
             self.close()

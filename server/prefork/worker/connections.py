@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from prefork.http.limits import Limits
 from prefork.worker.connection import Connection, Phase
-from prefork.worker.executors import Executor
+from prefork.worker.executors import Executor, InlineExecutor
 from prefork.worker.loop import EventLoop
 from prefork.worker.shedding import Shedding
 from prefork.worker.transport import Transport
 from prefork.wsgi.context import ServerContext
-from prefork.wsgi.handler import WSGIRequestHandler, application_traceback
+from prefork.wsgi.failures import application_traceback
+from prefork.wsgi.handler import WSGIRequestHandler
 from prefork.wsgi.input import SpooledBody
+from prefork.wsgi.static import StaticFiles
 
 if TYPE_CHECKING:
     from prefork.worker.preamble import Preamble
@@ -68,14 +70,25 @@ class Connections:
         self.on_count: Callable[[int], None] = lambda _count: None
         """Told how many connections there are whenever that changes."""
         self.executor: Executor
+        self.inline = InlineExecutor()
+        """Runs what is served without the application."""
+        self.static: StaticFiles | None = None
+        self.buffer_bodies = True
+        """False: the application is called when the head is here, and reads the body from the socket."""
+        self.opened = 0
+        """Connections so far."""
         self._members: set[Connection] = set()
         self._arriving: set[Preamble] = set()
 
     def __len__(self) -> int:
         return len(self._members) + len(self._arriving)
 
-    def new_body(self) -> SpooledBody:
-        """Where the body of one request goes."""
+    @property
+    def new_body(self) -> Callable[[], SpooledBody] | None:
+        """Makes the place where the body of one request goes; None: bodies are not collected."""
+        return self._new_body if self.buffer_bodies else None
+
+    def _new_body(self) -> SpooledBody:
         return SpooledBody(self.limits.body_memory)
 
     def open(
@@ -105,6 +118,7 @@ class Connections:
         environ: dict[str, Any],
         correct: Callable[[dict[str, Any]], None] | None,
     ) -> Connection | None:
+        self.opened += 1
         try:
             connection = Connection(self, sock, peer, environ, correct)
         except Exception as error:  # noqa: BLE001 - the constructor of a handler's subclass

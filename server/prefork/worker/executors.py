@@ -24,11 +24,22 @@ class Step(Enum):
     """The client is gone: call close() and log."""
 
 
+class Leftovers(Protocol):
+    """Work that a request left behind (`prefork.after_response`)."""
+
+    at_rest: bool
+    """What `perform` would have said without it."""
+
+    def run(self) -> None:
+        """Does the work in this thread; never raises."""
+
+
 class Task(Protocol):
     """A connection, as an executor sees it."""
 
-    def perform(self, step: Step) -> bool:
-        """Runs `step` in this thread. True: the connection is back at rest, nothing is left for the loop to do."""
+    def perform(self, step: Step) -> bool | Leftovers:
+        """Runs `step` in this thread. True: the connection is back at rest, nothing is left for the loop to do. With leftovers,
+        that is in `at_rest`; the thread runs them once the connection has been passed on, and is busy until then."""
 
     def settle(self) -> None:
         """Loop thread: does what `perform` left over."""
@@ -60,8 +71,15 @@ class InlineExecutor:
 
     def run(self, task: Task, step: Step) -> None:
         """Runs `step` at once."""
-        if not task.perform(step):
+        at_rest = task.perform(step)
+        if at_rest is True:
+            return
+        if at_rest is False:
             task.settle()
+            return
+        if not at_rest.at_rest:
+            task.settle()
+        at_rest.run()
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -127,6 +145,12 @@ class ThreadExecutor:
         while (item := self._queue.get()) is not None:
             task, step = item
             at_rest = task.perform(step)
+            if not isinstance(at_rest, bool):
+                # The client does not wait for it; the thread is not free before it is done.
+                if not at_rest.at_rest:
+                    self._post(task.settle)
+                at_rest.run()
+                at_rest = True
             with self._lock:
                 self._pending -= 1
                 report = self._report_free and self._pending < self._threads

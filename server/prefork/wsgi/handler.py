@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import io
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any
 
 from prefork.errors import RequestTimeout
 from prefork.http.receiver import Request
 from prefork.version import __version__
-from prefork.wsgi.context import ServerContext
-from prefork.wsgi.input import SpooledBody
+from prefork.wsgi.after import current
+from prefork.wsgi.context import ServerContext, WSGIApplication
+from prefork.wsgi.failures import application_traceback, in_words
+from prefork.wsgi.input import BodyError, SpooledBody, StreamedBody
 from prefork.wsgi.response import ClientGoneError, Output, Response
-
-_PACKAGE = __package__.split(".")[0]
 
 _OVERLOADED = "503 Service Unavailable"
 
@@ -80,10 +79,14 @@ class WSGIRequestHandler:
         """The request line as it was received, for logs."""
         return self.request.head.line if self.request is not None else ""
 
+    def response_begun(self) -> bool:
+        """The head of the response is on its way."""
+        return self._response is not None and self._response.head_sent
+
     # Called by the connection, in the thread that has the request -------------------------------------------------
 
-    def respond(self, request: Request, keep_alive: bool) -> Response:
-        """Runs the application for `request`. An error in it becomes a 500; this never raises."""
+    def respond(self, request: Request, keep_alive: bool, instead: WSGIApplication | None = None) -> Response:
+        """Runs the application for `request`, or one of ours `instead`. An error in it becomes a 500; this never raises."""
         self._started_ns = time.monotonic_ns()
         self.request = request
         head = request.head
@@ -95,12 +98,22 @@ class WSGIRequestHandler:
             keep_alive and head.keep_alive,
         )
         self._response = response
+        current.set(response)
         self.environ = environ = request.environ
         body = request.body
         environ["wsgi.early_hints"] = response.early_hints
         try:
-            environ["wsgi.input"] = body.as_input() if isinstance(body, SpooledBody) else io.BytesIO()
-            self.run_wsgi(response)
+            if body is None:
+                environ["wsgi.input"] = io.BytesIO()
+            elif isinstance(body, SpooledBody):
+                environ["wsgi.input"] = body.as_input()
+            elif isinstance(body, StreamedBody):
+                environ["wsgi.input"] = body.as_input()
+                response.unread = body.unread
+            if instead is None:
+                self.run_wsgi(response)
+            else:
+                response.begin(instead(environ, response.start_response))
         except ClientGoneError as error:
             response.lose(error)
         except BaseException as error:  # noqa: BLE001 - application code; reported and answered with 500
@@ -153,11 +166,18 @@ class WSGIRequestHandler:
         request = self.request
         if request is not None and request.body is not None:
             request.body.close()
+        response.ended = True
+        if response.later is not None:
+            response.line = self.request_line()
         # An idle connection keeps nothing of its last request alive: frameworks put their own objects into the environ.
         self.request = self._response = None
         self.environ = {}
 
     def _application_raised(self, response: Response, error: BaseException) -> None:
+        if isinstance(error, BodyError):  # the client's doing, which the application need not know about
+            self.server.log.debug("request_refused", status=error.status, detail=str(error))
+            response.fail(error.status_line)
+            return
         self.failures += 1
         if isinstance(error, RequestTimeout):
             self._report(error, "request_interrupted")
@@ -168,25 +188,7 @@ class WSGIRequestHandler:
 
     def _report(self, error: BaseException, event: str) -> None:
         try:
-            self.log_error(event, error=_in_words(error))
+            self.log_error(event, error=in_words(error))
         except BaseException as second:  # noqa: BLE001 - code of a subclass
-            self.server.log.error(event, error=_in_words(error), log_error=_in_words(second))
+            self.server.log.error(event, error=in_words(error), log_error=in_words(second))
         self.server.log.traceback(application_traceback(error))
-
-
-def _in_words(error: BaseException) -> str:
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception as second:  # noqa: BLE001 - __str__ is application code too
-        return f"{type(error).__name__} (its str() raised {type(second).__name__})"
-
-
-def application_traceback(error: BaseException) -> str:
-    """The traceback of `error` without prefork's own frames at its top."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        module = frame.tb_frame.f_globals.get("__name__", "")
-        if not str(module).startswith(f"{_PACKAGE}."):
-            break
-        frame = frame.tb_next
-    return "".join(traceback.format_exception(type(error), error, frame))

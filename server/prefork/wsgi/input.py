@@ -1,14 +1,17 @@
 """Where a request body waits until it is complete, and `wsgi.input` after that: in memory, past a bound in a temporary file.
+And the other way, `wsgi.input` of a body that is read from the client as it arrives.
 
-Owns: the sink that the HTTP receiver writes to. The file lies in TMPDIR and is unlinked from the start
-(tempfile.TemporaryFile), so that no crash leaves it behind. Runs in the worker: written by the loop thread, then read by the
-thread that has the request. Must not know: HTTP framing.
+Owns: the sink that the HTTP receiver writes to, and the stream that asks for more. The file lies in TMPDIR and is unlinked from
+the start (tempfile.TemporaryFile), so that no crash leaves it behind. Runs in the worker: written by the loop thread, then read
+by the thread that has the request. Must not know: HTTP framing.
 """
 
 from __future__ import annotations
 
 import io
 import tempfile
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import IO
 
 
@@ -47,3 +50,84 @@ class SpooledBody:
             # It flushes first, and on a full disk raises that error once more: nobody wants these bytes now. The descriptor
             # is closed all the same.
             return
+
+
+class BodyError(OSError):
+    """The rest of the body will not come: reading `wsgi.input` raises this, never a body that ends early as if it were whole.
+
+    An application may let it pass; the client then gets `status`.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+    @property
+    def status_line(self) -> str:
+        """`status` with its words."""
+        return f"{self.status} {HTTPStatus(self.status).phrase}"
+
+
+class StreamedBody:
+    """A body that is read while the application runs."""
+
+    def __init__(self, begun: bytes, receive: Callable[[], bytes], unread: Callable[[], bool]) -> None:
+        """`begun` came with the head; `receive` waits for more, gives b"" at the end and raises BodyError."""
+        self._stream = _Stream(begun, receive)
+        self.unread = unread
+        """Whether some of it is still to come from the client."""
+
+    def as_input(self) -> IO[bytes]:
+        """The body: read, readline, readlines, readinto and iteration."""
+        return io.BufferedReader(self._stream, STREAM_BUFFER_BYTES)
+
+    def write(self, data: bytes) -> None:
+        """A sink for nobody: what arrives is asked for."""
+        raise io.UnsupportedOperation("a streamed body is not collected")
+
+    def close(self) -> None:
+        """The request is over: whoever still reads gets an error, not the next request."""
+        self._stream.end()
+
+
+STREAM_BUFFER_BYTES = 64 * 1024
+
+
+class _Stream(io.RawIOBase):
+    def __init__(self, begun: bytes, receive: Callable[[], bytes]) -> None:
+        self._data = memoryview(begun)
+        self._receive: Callable[[], bytes] | None = receive
+        self._error: BodyError | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        if not self._data:
+            self._data = memoryview(self._more())
+        count = min(len(buffer), len(self._data))
+        buffer[:count] = self._data[:count]
+        self._data = self._data[count:]
+        return count
+
+    def readall(self) -> bytes:
+        pieces = [bytes(self._data)]
+        self._data = memoryview(b"")
+        while piece := self._more():
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def _more(self) -> bytes:
+        if self._error is not None:
+            raise self._error
+        if self._receive is None:
+            raise ValueError("wsgi.input was read after its request had ended")
+        try:
+            return self._receive()
+        except BodyError as error:
+            self._error = error
+            raise
+
+    def end(self) -> None:
+        self._receive = None
+        self._data = memoryview(b"")

@@ -68,6 +68,14 @@ class Response(msgspec.Struct, eq=False):
     _iterator: Iterator[Any] | None = None
     _remaining: int | None = None
     _chunked: bool = False
+    unread: Callable[[], bool] | None = None
+    """With a body that is read as it arrives: whether some of it is still to come. The connection then ends with the response."""
+    later: list[Callable[[], object]] | None = None
+    """What `prefork.after_response` was given."""
+    line: str = ""
+    """The request line, if there is something `later`."""
+    ended: bool = False
+    """The response is over."""
 
     # What the application calls ---------------------------------------------------------------------------------
 
@@ -274,7 +282,7 @@ class Response(msgspec.Struct, eq=False):
             framing = b"Transfer-Encoding: chunked\r\n"
         else:
             self.keep_alive = False  # HTTP/1.0 knows no chunks: the end of the connection ends the body
-        if head.close:
+        if head.close or (self.unread is not None and self.unread()):
             self.keep_alive = False
         if not self.keep_alive:
             framing += b"Connection: close\r\n"

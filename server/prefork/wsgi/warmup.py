@@ -21,7 +21,7 @@ from prefork.http.limits import Limits
 from prefork.http.receiver import RequestReceiver
 from prefork.wsgi.context import WSGIApplication
 from prefork.wsgi.environ import connection_environ
-from prefork.wsgi.handler import application_traceback
+from prefork.wsgi.failures import application_traceback
 
 STAGE = "warmup"
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from prefork.wsgi.handler import WSGIRequestHandler, application_traceback
+from prefork.wsgi.failures import application_traceback
+from prefork.wsgi.handler import WSGIRequestHandler
 from prefork.wsgi.response import Response
 from support.serving import hello
 from support.wsgi import PEER, Exchange, exchange
