@@ -14,6 +14,11 @@ NEVER = float("inf")
 """A deadline that does not come: the application has the request."""
 
 
+MAX_DUE = 64
+"""Most that are told in one turn. A flood that came within a second also ends within one, and each end costs a system call or
+three: what is left is due again in the next turn, after those who have something to say."""
+
+
 class Timed(Protocol):
     """Something with a deadline."""
 
@@ -67,12 +72,12 @@ class DeadlineWheel:
         return left if left > 0 else 0
 
     def due(self, now: float) -> list[Timed]:
-        """Those whose deadline has passed; they are no longer watched. The others are put off."""
+        """Those whose deadline has passed, at most MAX_DUE; they are no longer watched. The others are put off."""
         expired: list[Timed] = []
-        while self._next and self._next <= now:
-            members = self._buckets.pop(self._next)
-            self._next = min(self._buckets, default=0)
-            for timed in members:
+        while self._next and self._next <= now and len(expired) < MAX_DUE:
+            members = self._buckets[self._next]
+            while members and len(expired) < MAX_DUE:
+                timed = members.pop()
                 timed.bucket = 0
                 if timed.deadline <= now:
                     expired.append(timed)
@@ -80,6 +85,9 @@ class DeadlineWheel:
                     self._put(int(now + self._recheck_s) + 1, timed)
                 else:
                     self._put(int(timed.deadline) + 1, timed)
+            if not members:
+                del self._buckets[self._next]
+                self._next = min(self._buckets, default=0)
         return expired
 
     def _put(self, key: int, timed: Timed) -> None:

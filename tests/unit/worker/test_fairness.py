@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from prefork.worker.connection import TURN_BYTES
-from support.serving import station
+from prefork.worker.connection import TURN_BYTES, Phase
+from prefork.worker.timers import MAX_DUE
+from support.serving import FakeClock, hello, station
 
 Start = Callable[..., Any]
 
@@ -90,3 +91,16 @@ def test_each_request_has_a_context_of_its_own(threads: int) -> None:
         worker.settle()
         assert worker.log.events == []
     assert seen == {"/" + name: {"/" + name} for name in "abcd"}
+
+
+def test_a_flood_that_ends_at_once_is_dealt_with_a_part_a_turn() -> None:
+    clock = FakeClock()
+    with station(hello, clock=clock) as worker:
+        clients = [worker.connect(b"GET / HT") for _ in range(3 * MAX_DUE)]
+        clock.now += 12
+        left = [len(worker.members)]
+        while left[-1]:
+            worker.turn()
+            left.append(sum(member.phase is Phase.HEAD for member in worker.members))
+        assert left == [3 * MAX_DUE, 2 * MAX_DUE, MAX_DUE, 0]
+        assert all(b" 408 " in client.read_some() for client in clients)
