@@ -180,7 +180,9 @@ class Scoreboard:
 
     def connections(self, worker: int) -> int:
         """How many connections the worker has open."""
-        row = self._rows[worker]
+        row = self._rows.get(worker)
+        if row is None:
+            return 0
         (count,) = _NUMBER.unpack_from(row.memory, _WORKERS_PART + 8)
         return int(count)
 

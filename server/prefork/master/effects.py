@@ -88,7 +88,8 @@ class Effects:
     def _spawn(self, action: actions.SpawnWorker) -> list[events.Event]:
         zygote = self._links.zygotes.get(action.generation)
         ours, theirs = Channel.pair()
-        message = Spawn(worker_id=action.worker, slot=action.slot)
+        row = self._generations.row_for(action.worker, action.slot, action.generation)
+        message = Spawn(worker_id=action.worker, slot=action.slot, row=row)
         sent = zygote is not None and zygote.send(message, [theirs.fileno()])
         theirs.close()
         if not sent:

@@ -102,6 +102,21 @@ class WorkerLeaves:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerStuck:
+    """It runs a request that cannot be interrupted: it is to be replaced."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDoomed:
+    """Nothing is left in it that could be waited for."""
+
+    worker: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerWantsLeave:
     """The worker has served enough; it goes on until it is replaced."""
 
@@ -199,6 +214,8 @@ Event = (
     | WorkerGivesUp
     | WorkerLeaves
     | WorkerWantsLeave
+    | WorkerStuck
+    | WorkerDoomed
     | MemoryMeasured
     | WorkerChannelEnded
     | ZygoteChannelEnded

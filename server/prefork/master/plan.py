@@ -218,7 +218,8 @@ def _fill_slots(pool: Pool, now: float) -> Iterator[Action]:
         if not accepting:
             generation = _for_empty_slot(pool)
         elif not surging and not any(pool.is_current(worker) for worker in accepting):
-            if recycling.is_going_on(pool) and all(worker.replace for worker in accepting):
+            recycled = all(worker.replace and not worker.urgent for worker in accepting)
+            if recycled and recycling.is_going_on(pool):
                 continue
             generation = _for_replacement(pool, number)
             surging = generation is not None

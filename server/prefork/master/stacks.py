@@ -13,6 +13,8 @@ _NOISE = re.compile(
     r"|Extension modules: |^$"
 )
 
+_THREAD = re.compile(r"(?:Current thread|Thread) 0x([0-9a-f]+)")
+
 _LONGEST = 64 * 1024
 
 
@@ -37,6 +39,11 @@ class Stacks:
             os.lseek(self.fd, 0, os.SEEK_SET)
             os.ftruncate(self.fd, 0)
         return "\n".join(line for line in text.splitlines() if not _NOISE.match(line))
+
+    @property
+    def size(self) -> int:
+        """How much has been written since the last call of `take`."""
+        return os.fstat(self.fd).st_size
 
     def close(self) -> None:
         """Close this process's copy. May be called again."""

@@ -72,7 +72,9 @@ def serve(load_settings: LoadSettings, processes: Processes | None = None) -> in
         pool = Pool()
         links = Links(inbox)
         cleanup.callback(links.close)
-        generations = Generations(pool, processes, links, files, load_settings, resources, log, baton_fd, board)
+        generations = Generations(
+            pool, processes, links, files, load_settings, resources, log, baton_fd, board
+        )
         # After the last worker is gone, which the supervisor waits for: until then the backlog is served.
         cleanup.callback(generations.close)
         # Before the first zygote: its first worker must find us as the one who adopts it.

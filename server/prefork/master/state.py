@@ -125,6 +125,8 @@ class Worker:
     recycle_at: float | None = None
     """When it is to be marked for that, and why."""
     recycle_why: str = ""
+    urgent: bool = False
+    """Its replacement is not put off for one that only makes room."""
     doomed: str = ""
     """Why it is to be killed at once; empty: it is not."""
     failure: Failure | None = None

@@ -24,6 +24,7 @@ from prefork.master.events import (
 from prefork.master.generations import Generations
 from prefork.master.links import Links
 from prefork.master.notes import Note
+from prefork.master.overseer import Overseer
 from prefork.master.oom import OomCounter
 from prefork.master.plan import next_deadline, plan
 from prefork.master.processes import Exit, Processes
@@ -58,6 +59,7 @@ class Supervisor:
         inbox: SignalInbox,
         links: Links,
         generations: Generations,
+        overseer: Overseer,
         clock: Callable[[], float],
     ) -> None:
         self._pool = pool
@@ -65,6 +67,7 @@ class Supervisor:
         self._inbox = inbox
         self._links = links
         self._generations = generations
+        self._overseer = overseer
         self._effects = Effects(pool, processes, links, generations)
         self._oom = OomCounter()
         self._clock = clock
@@ -95,6 +98,8 @@ class Supervisor:
         # Before reaping: last words come before the death they explain.
         self._receive()
         self._happened(self._ended(exit) for exit in self._processes.reap(self._receive))
+        # After the reaping: it signals only those who are there.
+        self._happened(self._overseer.look())
 
     def _carry_out_plan(self) -> None:
         while actions := plan(self._pool, self._clock()):
@@ -105,8 +110,9 @@ class Supervisor:
 
     def _wait(self) -> None:
         now = self._clock()
-        deadline = next_deadline(self._pool, now)
-        self._links.wait(None if deadline is None else deadline - now)
+        times = (next_deadline(self._pool, now), self._overseer.next_look)
+        deadline = min((each for each in times if each is not None), default=None)
+        self._links.wait(None if deadline is None else max(0.0, deadline - now))
         if deadline is not None and self._clock() - deadline > JUMP_S:
             self._happened([ClockJumped(self._clock() - deadline)])
 

@@ -24,10 +24,12 @@ from prefork.master.events import (
     StopAsked,
     WorkerAccepts,
     WorkerChannelEnded,
+    WorkerDoomed,
     WorkerForked,
     WorkerGivesUp,
     WorkerLeaves,
     WorkerNotForked,
+    WorkerStuck,
     WorkerWantsLeave,
     ZygoteChannelEnded,
     ZygoteGivesUp,
@@ -61,6 +63,8 @@ def apply(pool: Pool, event: Event, now: float) -> list[Note]:
             return _from_worker(pool, event, now)
         case MemoryMeasured():
             return recycling.measured(pool, event, now)
+        case WorkerStuck() | WorkerDoomed():
+            return _overdue(pool, event)
         case WorkerChannelEnded():
             return _worker_channel_ended(pool, event, now)
         case ZygoteReports() | ZygoteGivesUp() | ZygoteChannelEnded():
@@ -127,6 +131,16 @@ def _completed(pool: Pool) -> list[Note]:
         return []
     pool.complete = True
     return [Note("info", "ready", {"gen": pool.desired, "workers": pool.size})]
+
+
+def _overdue(pool: Pool, event: WorkerStuck | WorkerDoomed) -> list[Note]:
+    """It runs a request that does not end. The log has its stack already."""
+    worker = pool.workers.get(event.worker)
+    if worker is not None and isinstance(event, WorkerDoomed):
+        worker.doomed = event.why
+    elif worker is not None:
+        worker.replace, worker.urgent = worker.replace or "request_stuck", True
+    return []
 
 
 def _worker_channel_ended(pool: Pool, event: WorkerChannelEnded, now: float) -> list[Note]:

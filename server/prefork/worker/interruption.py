@@ -221,6 +221,8 @@ def _through(gate: Gate, function: Callable[..., _Result], *arguments: Any) -> _
             error = late
     if error is None:
         return results[0]
+    if isinstance(error, RequestTimeout):
+        _leave_out_handler(error)
     try:
         raise error
     finally:

@@ -120,6 +120,8 @@ def dump_stacks_to(fd: int) -> None:
     """Write Python stacks to `fd` on a crash of the interpreter and on STACKS_SIGNAL."""
     faulthandler.enable(fd)
     faulthandler.register(STACKS_SIGNAL, fd, all_threads=True)
+    # To be looked at must not make system calls of C libraries fail with EINTR (SA_RESTART, which faulthandler leaves out).
+    signal.siginterrupt(STACKS_SIGNAL, False)
     _make_room_for_signals()
 
 

@@ -37,7 +37,8 @@ def run(faults: int, log_fd: int) -> int:
     processes = SimpleNamespace(reap=lambda learn: [])
     generations = SimpleNamespace(log=Journal(Log(log_fd, "info")))
     links: Any = FakeLinks(pool, faults)
-    parts: Any = (processes, inbox, links, generations)
+    overseer = SimpleNamespace(next_look=None, look=list)
+    parts: Any = (processes, inbox, links, generations, overseer)
     loop = supervisor.Supervisor(pool, *parts, clock=lambda: 0.0)
     return loop.run(PauseAsked())
 
