@@ -95,8 +95,8 @@ class EventLoop:
 
     # The loop ---------------------------------------------------------------------------------------------------
 
-    def run(self, on_turn: Callable[[], None]) -> None:
-        """Turns until `stop`. `on_turn` is called at the end of each turn."""
+    def run(self, on_turn: Callable[[], None], on_wake: Callable[[], None] = lambda: None) -> None:
+        """Turns until `stop`. `on_wake` is called at the beginning of each turn, before any other callback, `on_turn` at its end."""
         self._running = True
         poll, callbacks, wheel, clock = self._epoll.poll, self._callbacks, self._wheel, self._clock
         deferred, ahead = self._deferred, self._ahead
@@ -105,6 +105,7 @@ class EventLoop:
             # Deadlines are judged by the time at which the events were fetched: bytes that came while the application had
             # the thread are seen before anybody is called late.
             self.now = now = clock()
+            on_wake()
             if len(events) > 1:
                 for fd, _mask in events:
                     if fd in ahead:

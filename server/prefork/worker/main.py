@@ -135,7 +135,6 @@ def _serve(
     quota = RequestQuota(boot.channel, boot.worker_id, workers.max_requests, workers.max_requests_jitter)
 
     def on_turn() -> None:
-        stamp.refresh(time.time())
         acceptor.yield_when_saturated()
         departure.check()
         if shedding is not None:
@@ -144,7 +143,7 @@ def _serve(
 
     acceptor.resume()
     boot.channel.send(WorkerReady(worker_id=boot.worker_id))
-    loop.run(on_turn)
+    loop.run(on_turn, on_wake=lambda: stamp.refresh(time.time()))
     executor.close()
     boot.channel.send(
         WorkerLeaving(worker_id=boot.worker_id, reason=departure.reason, requests=connections.requests)
