@@ -40,7 +40,7 @@ from prefork.wsgi.loader import load_application, load_class
 def run(boot: WorkerBoot) -> None:
     """Serves until the master, a signal or the master's death ends it. Returns when the worker may exit."""
     try:
-        application = boot.application or _load(boot)
+        application = boot.application if boot.application is not None else _load(boot)
         handler_class = _handler_class(boot.settings)
     except BootError as error:
         boot.channel.send(
