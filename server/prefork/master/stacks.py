@@ -33,12 +33,16 @@ class Stacks:
 
     def take(self) -> str:
         """What was written since the last call, without frames of prefork's and of the import system."""
+        return "\n".join(line for line in self.take_all().splitlines() if not _NOISE.match(line))
+
+    def take_all(self) -> str:
+        """What was written since the last call."""
         text = os.pread(self.fd, _LONGEST, 0).decode("utf-8", "replace")
         if text:
             # Writers share the offset of the open file description: they go on at the start (open(2)).
             os.lseek(self.fd, 0, os.SEEK_SET)
             os.ftruncate(self.fd, 0)
-        return "\n".join(line for line in text.splitlines() if not _NOISE.match(line))
+        return text
 
     @property
     def size(self) -> int:
@@ -50,3 +54,16 @@ class Stacks:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+def stack_of_thread(text: str, thread: int) -> str:
+    """Of what `Stacks.take` gave, the frames of the thread with this ident, innermost first; empty if it is not there."""
+    frames: list[str] = []
+    found = False
+    for line in text.splitlines():
+        heading = _THREAD.match(line)
+        if heading is not None:
+            found = int(heading[1], 16) == thread
+        elif found:
+            frames.append(line)
+    return "\n".join(frames)

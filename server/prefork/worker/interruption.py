@@ -227,3 +227,14 @@ def _through(gate: Gate, function: Callable[..., _Result], *arguments: Any) -> _
         raise error
     finally:
         error = None  # no reference cycle through the traceback
+
+
+def _leave_out_handler(error: RequestTimeout) -> None:
+    """The frames of the signal's handler, at the end of its traceback, say nothing about the application."""
+    last = step = error.__traceback__
+    while step is not None:
+        if not str(step.tb_frame.f_globals.get("__name__", "")).startswith(_OURS):
+            last = step
+        step = step.tb_next
+    if last is not None:
+        last.tb_next = None
