@@ -6,10 +6,9 @@ worker. Must not know: sockets, whether the sender may be believed.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
-from socket import AF_INET, AF_INET6, inet_ntop
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 """Of version 2: no start of anything else a server may hear."""
@@ -89,9 +88,10 @@ def _read_v1(data: bytes) -> Header | None:
 
 
 def _host(text: str, version: int) -> str:
+    kind = AF_INET if version == 4 else AF_INET6
     try:
-        return str(ipaddress.IPv4Address(text) if version == 4 else ipaddress.IPv6Address(text))
-    except ValueError:
+        return inet_ntop(kind, inet_pton(kind, text))
+    except OSError:
         raise BadHeaderError(f"no IPv{version} address in PROXY header of version 1") from None
 
 

@@ -32,7 +32,7 @@ LONGEST_ELEMENT = 1024
 
 _SCHEMES = {"http": "80", "https": "443"}
 _is_port = re.compile(r"[1-9][0-9]{0,4}").fullmatch
-_is_pair = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:\"([^\"\\]*)\"|([^\"\\]*))").fullmatch
+_is_pair = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:\"([^\"\\]*)\"|([^\"\\\s]*))").fullmatch
 _is_obfuscated = re.compile(r"_[A-Za-z0-9._-]+").fullmatch
 _is_prefix = re.compile(r"(?:/[!$&-.0-;=@-Z\[\]^-~%_]+)+").fullmatch
 
