@@ -78,6 +78,7 @@ class Acceptor:
         self._baton_fd = baton_fd
         self._listening = False
         self._leaving = False
+        self._told_at = float("-inf")
         self.deadline = NEVER
         self.bucket = 0
         connections.on_room = self.resume
@@ -176,18 +177,20 @@ class Acceptor:
             self.pause()
 
     def _cannot_accept(self, error: OSError) -> None:
-        """Mostly out of descriptors (EMFILE): leave new connections to the others for a moment, and make room."""
-        self.pause()
+        """Mostly out of descriptors (EMFILE). Idle connections make room at once; without any, new ones are left to the
+        other workers for a moment."""
         closed = self._connections.close_idle(EVICT)
-        self._log.warning(
-            "accept_paused",
-            error=error.strerror or str(error),
-            closed_idle=closed,
-            connections=len(self._connections),
-        )
-        self.pause()  # closing idle ones may have resumed at once
-        self.deadline = self._loop.now + PAUSE_S
-        self._loop.watch(self)
+        now = self._loop.now
+        if not closed:
+            self.pause()
+            self.deadline = now + PAUSE_S
+            self._loop.watch(self)
+        if now - self._told_at >= PAUSE_S:
+            self._told_at = now
+            reason = error.strerror or str(error)
+            self._log.warning(
+                "accept_failed", error=reason, closed_idle=closed, connections=len(self._connections)
+            )
 
     def expire(self) -> None:
         """The pause is over."""
