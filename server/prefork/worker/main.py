@@ -85,6 +85,7 @@ def _context(boot: WorkerBoot, application: WSGIApplication, stamp: HeaderStamp)
         errors=ErrorStream(LineWriter(boot.log.fd).write),
         server_software=f"prefork/{__version__}",
         multithread=boot.settings.workers.threads > 1,
+        app_name=boot.settings.app.target,
         extra=(("prefork.worker", boot.slot), ("prefork.generation", boot.generation)),
     )
 
@@ -128,7 +129,11 @@ def _serve(
     if settings.requests.queue_timeout:
         shedding = Shedding(settings.requests.queue_timeout, time.monotonic, boot.log)
     connections.shedding = shedding
-    acceptor = Acceptor(loop, doors, connections, executor, tell_when_free, context.log, boot.baton_fd)
+    # Static files need no thread: the only worker of a server accepts for them also while every thread is busy. With siblings it
+    # must not: a request for the application would wait here while another worker has a free thread.
+    alone = settings.workers.count == 1 and connections.static is not None
+    takers = connections.inline if alone else executor
+    acceptor = Acceptor(loop, doors, connections, takers, tell_when_free, context.log, boot.baton_fd)
     departure = Departure(loop, boot.channel, acceptor, connections, executor, boot.log)
     _handle_sigterm(boot, loop, departure)
     workers = settings.workers

@@ -47,6 +47,8 @@ class ServerContext:
     server_software: str
     multithread: bool
     multiprocess: bool = True
+    app_name: str = ""
+    """`[app] target`, for messages about what the application does wrong."""
     extra: tuple[tuple[str, Any], ...] = ()
     """Further environ entries that are the same for every request (prefork.worker, prefork.generation)."""
 

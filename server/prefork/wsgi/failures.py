@@ -27,3 +27,13 @@ def application_traceback(error: BaseException) -> str:
             break
         frame = frame.tb_next
     return "".join(traceback.format_exception(type(error), error, frame))
+
+
+def is_without_application(error: BaseException) -> bool:
+    """Only our own code was running when it was raised: a rule that the application had broken before."""
+    frame = error.__traceback__
+    while frame is not None:
+        if not str(frame.tb_frame.f_globals.get("__name__", "")).startswith(f"{_PACKAGE}."):
+            return False
+        frame = frame.tb_next
+    return True

@@ -14,12 +14,13 @@ from typing import Any
 
 from prefork.errors import RequestTimeout
 from prefork.http.receiver import Request
+from prefork.http.response import InvalidResponseError
 from prefork.version import __version__
 from prefork.wsgi.after import current
 from prefork.wsgi.context import ServerContext, WSGIApplication
-from prefork.wsgi.failures import application_traceback, in_words
+from prefork.wsgi.failures import application_traceback, in_words, is_without_application
 from prefork.wsgi.input import BodyError, SpooledBody, StreamedBody
-from prefork.wsgi.response import ClientGoneError, Output, Response
+from prefork.wsgi.response import ApplicationError, ClientGoneError, Output, Response
 
 _OVERLOADED = "503 Service Unavailable"
 
@@ -157,7 +158,12 @@ class WSGIRequestHandler:
             self._report(error, "close_failed")
         try:
             if response.problem:
-                self.server.log.warning("bad_response", request=self.request_line(), problem=response.problem)
+                self.server.log.warning(
+                    "bad_response",
+                    request=self.request_line(),
+                    problem=response.problem,
+                    application=self.server.app_name,
+                )
             if dropped is not None:
                 self.connection_dropped(dropped, self.environ)
             self.log_request(response.status, response.body_bytes, time.monotonic_ns() - self._started_ns)
@@ -187,8 +193,11 @@ class WSGIRequestHandler:
             response.fail()
 
     def _report(self, error: BaseException, event: str) -> None:
+        broken_rule = isinstance(error, ApplicationError | InvalidResponseError)
+        fields = {"application": self.server.app_name} if broken_rule else {}
         try:
-            self.log_error(event, error=in_words(error))
+            self.log_error(event, error=in_words(error), **fields)
         except BaseException as second:  # noqa: BLE001 - code of a subclass
             self.server.log.error(event, error=in_words(error), log_error=in_words(second))
-        self.server.log.traceback(application_traceback(error))
+        if not (broken_rule and is_without_application(error)):
+            self.server.log.traceback(application_traceback(error))

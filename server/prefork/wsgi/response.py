@@ -212,6 +212,8 @@ class Response(msgspec.Struct, eq=False):
             span = body.span()  # type: ignore[attr-defined]
             if span is not None:
                 return self._first_of_file(span)
+        if body is None or kind is bytes or kind is str:  # the last two are iterables, of what is no body
+            raise ApplicationError(f"the application must return an iterable of bytes, not {kind.__name__}")
         self._iterator = iter(body)
         return None
 
