@@ -170,6 +170,21 @@ class RollbackAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class RecycleAsked:
+    """`prefork recycle`."""
+
+    slot: int | None
+    """None: all workers."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeAsked:
+    """USR2, `prefork upgrade`."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class ScaleAsked:
     """TTIN, TTOU."""
 
@@ -222,6 +237,8 @@ Event = (
     | ProcessEnded
     | ReloadAsked
     | RollbackAsked
+    | RecycleAsked
+    | UpgradeAsked
     | ScaleAsked
     | PauseAsked
     | ResumeAsked

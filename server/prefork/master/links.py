@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import selectors
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from prefork.ipc.channel import Channel, ChannelClosed, ChannelError
 from prefork.ipc.messages import (
@@ -29,6 +30,13 @@ from prefork.master.signals import SignalInbox
 from prefork.master.state import Failure
 
 
+class HasFileno(Protocol):
+    """Something that can be waited for."""
+
+    def fileno(self) -> int:
+        """Its descriptor."""
+
+
 class Links:
     """Channels by worker id and by generation, and the wait for any of them or a signal."""
 
@@ -41,6 +49,10 @@ class Links:
     def wait(self, timeout_s: float | None) -> None:
         """Until a message, an end of file or a signal has arrived, or the time is over."""
         self._selector.select(timeout_s)
+
+    def watch(self, other: HasFileno) -> None:
+        """Have `wait` end for this one too."""
+        self._selector.register(other, selectors.EVENT_READ)
 
     def add_worker(self, worker: int, channel: Channel) -> None:
         """The master's end of a new worker's channel."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prefork.master.events import MemoryMeasured, WorkerWantsLeave
+from prefork.master.events import MemoryMeasured, RecycleAsked, WorkerWantsLeave
 from prefork.master.notes import Note
 from prefork.master.state import STABLE_AFTER_S, Limits, Phase, Pool, Stop, Worker
 
@@ -43,6 +43,18 @@ def wants_leave(worker: Worker, event: WorkerWantsLeave, now: float) -> list[Not
     """It has counted its requests."""
     _schedule(worker, event.reason, now)
     return []
+
+
+def asked(pool: Pool, event: RecycleAsked, now: float) -> list[Note]:
+    """Somebody wants these workers replaced; however young they are."""
+    chosen = [
+        worker
+        for worker in pool.workers.values()
+        if event.slot in (None, worker.slot) and worker.phase is Phase.ACCEPTING and not worker.replace
+    ]
+    for worker in chosen:
+        worker.recycle_at, worker.recycle_why = now, "asked for"
+    return [Note("info", "recycling_asked", {"workers": ", ".join(str(each.slot) for each in chosen)})]
 
 
 def measured(pool: Pool, event: MemoryMeasured, now: float) -> list[Note]:

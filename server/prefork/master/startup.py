@@ -12,7 +12,9 @@ from contextlib import ExitStack
 
 from setproctitle import setproctitle
 
+from prefork.ipc.control import Result
 from prefork.ipc.scoreboard import Scoreboard
+from prefork.master.control import open_control
 from prefork.master.generations import Generations
 from prefork.master.journal import Journal
 from prefork.master.links import Links
@@ -64,6 +66,13 @@ def serve(load_settings: LoadSettings, processes: Processes | None = None) -> in
         if backlog < settings.server.backlog:
             hint = "raise net.core.somaxconn (sysctl), or lower server.backlog"
             log.warning("backlog_limited", asked=settings.server.backlog, got=backlog, hint=hint)
+        control, unavailable = open_control(settings.server.control, time.monotonic)
+        cleanup.callback(control.close, Result(ok=False, error="the server has ended"))
+        if unavailable:
+            hint = "commands such as `prefork status` need server.control; signals work without it"
+            log.warning("control_unavailable", error=unavailable, hint=hint)
+        elif control.path is not None:
+            log.info("control_listening", path=control.path)
         # One for the workers of all generations, who wait for connections side by side during a reload.
         baton_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         cleanup.callback(os.close, baton_fd)
@@ -81,7 +90,10 @@ def serve(load_settings: LoadSettings, processes: Processes | None = None) -> in
         processes.become_subreaper()
         first = generations.start(resources)
         overseer = Overseer(pool, processes, generations, board, time.monotonic)
-        code = Supervisor(pool, processes, inbox, links, generations, overseer, time.monotonic).run(first)
+        supervisor = Supervisor(pool, processes, inbox, links, generations, overseer, control, time.monotonic)
+        code = supervisor.run(first)
         generations.close()
         generations.log.info("stopped", code=code)
+        error = "" if code == 0 else f"the server has ended with exit code {code}"
+        control.close(Result(ok=code == 0, text="stopped", error=error))
         return code

@@ -11,6 +11,8 @@ import traceback
 from collections.abc import Callable, Iterable
 
 from prefork.master.actions import record
+from prefork.master.control import ControlSocket
+from prefork.master.desk import Desk
 from prefork.master.effects import Effects
 from prefork.master.events import (
     ClockJumped,
@@ -20,15 +22,17 @@ from prefork.master.events import (
     ReloadAsked,
     ScaleAsked,
     StopAsked,
+    UpgradeAsked,
 )
 from prefork.master.generations import Generations
 from prefork.master.links import Links
 from prefork.master.notes import Note
-from prefork.master.overseer import Overseer
 from prefork.master.oom import OomCounter
+from prefork.master.overseer import Overseer
 from prefork.master.plan import next_deadline, plan
 from prefork.master.processes import Exit, Processes
 from prefork.master.signals import SignalInbox
+from prefork.master.stacktaking import StackTaking
 from prefork.master.state import Pool
 from prefork.master.transitions import apply
 
@@ -46,6 +50,7 @@ _ASKS: dict[signal.Signals, Event] = {
     signal.SIGTTIN: ScaleAsked(+1),
     signal.SIGTTOU: ScaleAsked(-1),
     signal.SIGWINCH: PauseAsked(),
+    signal.SIGUSR2: UpgradeAsked(by="SIGUSR2"),
 }
 
 
@@ -60,6 +65,7 @@ class Supervisor:
         links: Links,
         generations: Generations,
         overseer: Overseer,
+        control: ControlSocket,
         clock: Callable[[], float],
     ) -> None:
         self._pool = pool
@@ -71,6 +77,11 @@ class Supervisor:
         self._effects = Effects(pool, processes, links, generations)
         self._oom = OomCounter()
         self._clock = clock
+        links.watch(control)
+        stack_taking = StackTaking(processes.kill, clock)
+        self._desk = Desk(
+            control, pool, generations, stack_taking, self._has_happened, self._reopen_logs, clock
+        )
 
     def run(self, first: Event) -> int:
         """Supervise from the start of the first generation to the end of the last process; returns the exit code."""
@@ -100,6 +111,7 @@ class Supervisor:
         self._happened(self._ended(exit) for exit in self._processes.reap(self._receive))
         # After the reaping: it signals only those who are there.
         self._happened(self._overseer.look())
+        self._desk.turn()
 
     def _carry_out_plan(self) -> None:
         while actions := plan(self._pool, self._clock()):
@@ -110,7 +122,7 @@ class Supervisor:
 
     def _wait(self) -> None:
         now = self._clock()
-        times = (next_deadline(self._pool, now), self._overseer.next_look)
+        times = (next_deadline(self._pool, now), self._overseer.next_look, self._desk.deadline)
         deadline = min((each for each in times if each is not None), default=None)
         self._links.wait(None if deadline is None else max(0.0, deadline - now))
         if deadline is not None and self._clock() - deadline > JUMP_S:
@@ -122,8 +134,6 @@ class Supervisor:
                 self._happened([_ASKS[number]])
             elif number is signal.SIGUSR1:
                 self._reopen_logs()
-            elif number is signal.SIGUSR2:
-                self._generations.log.warning("upgrade_unsupported", by="SIGUSR2")
 
     def _receive(self) -> None:
         self._happened(self._links.receive(self._generations.log))
@@ -149,6 +159,9 @@ class Supervisor:
             if generation.zygote_pid == exit.pid:
                 return self._generations.stacks_of(generation.number)
         return ""
+
+    def _has_happened(self, event: Event) -> None:
+        self._happened([event])
 
     def _happened(self, events: Iterable[Event]) -> None:
         for event in events:

@@ -15,6 +15,7 @@ from prefork.master.events import (
     MemoryMeasured,
     PauseAsked,
     ProcessEnded,
+    RecycleAsked,
     ReloadAsked,
     ResumeAsked,
     RollbackAsked,
@@ -22,6 +23,7 @@ from prefork.master.events import (
     ScaleAsked,
     StartRefused,
     StopAsked,
+    UpgradeAsked,
     WorkerAccepts,
     WorkerChannelEnded,
     WorkerDoomed,
@@ -79,6 +81,10 @@ def apply(pool: Pool, event: Event, now: float) -> list[Note]:
             return deaths.rollback_refused(pool, event)
         case ReloadAsked() | RollbackAsked() | ScaleAsked() | PauseAsked() | ResumeAsked() | StopAsked():
             return _asked(pool, event)
+        case RecycleAsked():
+            return recycling.asked(pool, event, now)
+        case UpgradeAsked():
+            return [Note("warning", "upgrade_refused", {"error": "not possible yet", "by": event.by})]
         case ClockJumped():
             return _clock_jumped(pool, event)
 

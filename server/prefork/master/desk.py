@@ -1,0 +1,251 @@
+"""Requests from the control socket become events, and what comes of them becomes answers.
+
+Owns: what each command asks for, and who waits for what. Runs in: master. Must not know: connections beyond `Client.tell`, what
+an event changes (see `transitions`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from prefork.ipc import control as protocol
+from prefork.ipc.control import Progress, Result, Stack
+from prefork.ipc.status import ReloadStatus
+from prefork.master import events
+from prefork.master.control import Client, ControlSocket
+from prefork.master.generations import Generations
+from prefork.master.notes import Note
+from prefork.master.snapshot import snapshot
+from prefork.master.stacktaking import StackTaking
+from prefork.master.state import Pool, Stop, Worker
+from prefork.master.waiting import GenerationWait
+
+_LONGEST_FIELD = 4000
+
+_ENDS = {"reload_done": True, "rollback_done": True, "reload_failed": False, "rollback_failed": False}
+"""Notes that tell how a reload or rollback ended."""
+
+Happen = Callable[[events.Event], None]
+
+
+@dataclass(slots=True)
+class _StackAnswer:
+    client: Client
+    missing: int
+    stacks: list[Stack] = field(default_factory=list)
+
+
+class Desk:
+    """One for the server."""
+
+    def __init__(
+        self,
+        control: ControlSocket,
+        pool: Pool,
+        generations: Generations,
+        stack_taking: StackTaking,
+        happen: Happen,
+        reopen_logs: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._control = control
+        self._pool = pool
+        self._generations = generations
+        self._stack_taking = stack_taking
+        self._happen = happen
+        self._reopen_logs = reopen_logs
+        self._clock = clock
+        self._started = clock()
+        self._waiting: list[tuple[Client, GenerationWait]] = []
+        self._stopping: list[Client] = []
+        self._heard: list[Note] | None = None
+        """The notes of the command that is being carried out."""
+        self._last: tuple[float, ReloadStatus] | None = None
+        generations.log.follow(self._hear)
+
+    @property
+    def deadline(self) -> float | None:
+        """When to call `turn` although nothing happens."""
+        times = (self._control.deadline, self._stack_taking.deadline)
+        return min((time for time in times if time is not None), default=None)
+
+    def turn(self) -> None:
+        """Serve whoever has something to ask, or waits for an answer."""
+        self._stack_taking.turn()
+        for client, request in self._control.take():
+            self._answer(client, request)
+
+    # Commands ---------------------------------------------------------------------------------------------------
+
+    def _answer(self, client: Client, request: protocol.AnyRequest) -> None:
+        match request:
+            case protocol.StatusRequest():
+                client.tell(Result(ok=True, data=msgspec.Raw(msgspec.json.encode(self._status()))))
+            case protocol.StacksRequest():
+                self._take_stacks(client, request.worker)
+            case protocol.ReopenLogsRequest():
+                client.tell(self._done("log files are open anew", self._reopen_logs))
+            case protocol.StopRequest():
+                self._stop(client, fast=request.fast)
+            case _ if self._pool.stop is not Stop.NO:
+                client.tell(Result(ok=False, error="the server is stopping"))
+            case protocol.ReloadRequest():
+                self._start(client, "reload", events.ReloadAsked(), wait=request.wait)
+            case protocol.RollbackRequest():
+                self._start(client, "rollback", events.RollbackAsked(), wait=request.wait)
+            case protocol.UpgradeRequest():
+                self._start(client, "upgrade", events.UpgradeAsked(by="control"), wait=True)
+            case protocol.ScaleRequest():
+                client.tell(self._scale(request))
+            case protocol.RecycleRequest():
+                client.tell(self._recycle(request.worker))
+            case protocol.PauseRequest():
+                text = "paused" if not self._pool.paused else "it was paused already"
+                client.tell(self._done(text, lambda: self._happen(events.PauseAsked())))
+            case protocol.ResumeRequest():
+                text = "resumed" if self._pool.paused else "it was not paused"
+                client.tell(self._done(text, lambda: self._happen(events.ResumeAsked())))
+
+    def _done(self, text: str, do: Callable[[], None]) -> Result:
+        """`text`, unless what was done at once led to a complaint."""
+        self._heard = []
+        try:
+            do()
+        finally:
+            heard, self._heard = self._heard, None
+        for note in heard:
+            if note.level in ("warning", "error"):
+                reason = note.fields.get("error") or note.fields.get("hint") or note.event
+                return Result(ok=False, error=str(reason))
+        return Result(ok=True, text=text)
+
+    def _start(self, client: Client, what: str, event: events.Event, *, wait: bool) -> None:
+        if wait:
+            self._waiting.append((client, GenerationWait(what)))
+            self._happen(event)
+        else:
+            queued = " (after the one that is going on)" if self._pool.candidate is not None else ""
+            client.tell(self._done(f"{what} begins{queued}", lambda: self._happen(event)))
+
+    def _scale(self, request: protocol.ScaleRequest) -> Result:
+        if (request.to is None) == (request.by is None):
+            return Result(ok=False, error='one of "to" and "by" is needed')
+        if self._pool.paused:
+            self._happen(events.ResumeAsked())
+        by = request.by if request.by is not None else (request.to or 0) - self._pool.target
+        if by == 0:
+            return Result(ok=True, text=f"workers: {self._pool.target}, as before")
+        result = self._done("", lambda: self._happen(events.ScaleAsked(by)))
+        return Result(ok=True, text=f"workers: {self._pool.target}") if result.ok else result
+
+    def _recycle(self, number: int | None) -> Result:
+        serving = [worker for worker in self._in_slot(number) if worker.ready_at is not None]
+        if not serving:
+            return self._no_worker(number)
+        text = "one after the other" if len(serving) > 1 else f"worker {serving[0].slot}"
+        return self._done(f"recycling begins: {text}", lambda: self._happen(events.RecycleAsked(number)))
+
+    def _stop(self, client: Client, *, fast: bool) -> None:
+        """The result is what `close` of the control socket says."""
+        self._stopping.append(client)
+        if fast or self._pool.stop is Stop.NO:
+            self._happen(events.StopAsked(fast=fast, by="control"))
+
+    def _status(self) -> object:
+        now = self._clock()
+        last = None
+        if self._last is not None:
+            at, last = self._last
+            last = msgspec.structs.replace(last, ago_s=round(now - at, 1))
+        resources = self._generations.in_force
+        addresses = [str(listener.address) for listener in resources.listeners]
+        return snapshot(self._pool, resources.settings.server.name, addresses, self._started, last, now)
+
+    # Stacks -----------------------------------------------------------------------------------------------------
+
+    def _take_stacks(self, client: Client, number: int | None) -> None:
+        workers = [worker for worker in self._in_slot(number) if worker.pid is not None]
+        if not workers:
+            client.tell(self._no_worker(number))
+            return
+        answer = _StackAnswer(client, len(workers))
+        for worker in workers:
+            self._ask_for_stacks(answer, worker)
+
+    def _ask_for_stacks(self, answer: _StackAnswer, worker: Worker) -> None:
+        stacks, pid = self._generations.stacks_file(worker.generation), worker.pid
+        assert pid is not None
+
+        def is_there() -> bool:
+            return worker.id in self._pool.workers
+
+        def take(text: str) -> None:
+            error = "" if text else "no answer: it has ended, is stopped, or sleeps inside the kernel"
+            stack = Stack(worker=worker.slot, pid=pid, generation=worker.generation, text=text, error=error)
+            answer.stacks.append(stack)
+            answer.missing -= 1
+            if not answer.missing:
+                answer.client.tell(Result(ok=True, data=msgspec.Raw(msgspec.json.encode(answer.stacks))))
+
+        if stacks is None:
+            take("")
+        else:
+            self._stack_taking.ask(pid, stacks, is_there, take)
+
+    def _in_slot(self, number: int | None) -> list[Worker]:
+        workers = self._pool.workers.values()
+        return sorted((w for w in workers if number in (None, w.slot)), key=lambda w: (w.slot, w.id))
+
+    def _no_worker(self, number: int | None) -> Result:
+        numbers = ", ".join(str(each) for each in sorted({w.slot for w in self._pool.workers.values()}))
+        what = "there are no workers" if number is None else f"there is no worker {number}"
+        return Result(ok=False, error=f"{what}{f' (there are {numbers})' if numbers else ''}")
+
+    # What the master tells --------------------------------------------------------------------------------------
+
+    def _hear(self, note: Note) -> None:
+        if self._heard is not None:
+            self._heard.append(note)
+        self._remember_end(note)
+        if note.level == "debug":
+            return
+        for client in self._stopping:
+            client.tell(_progress(note))
+        for client, waiting in list(self._waiting):
+            result = waiting.hear(note)
+            client.tell(_progress(note))
+            if result is not None:
+                client.tell(result)
+                self._waiting.remove((client, waiting))
+        self._waiting = [(client, waiting) for client, waiting in self._waiting if not client.is_gone]
+        self._stopping = [client for client in self._stopping if not client.is_gone]
+
+    def _remember_end(self, note: Note) -> None:
+        ok = _ENDS.get(note.event)
+        if ok is None:
+            return
+        number = note.fields.get("gen")
+        ended = ReloadStatus(
+            what=note.event.partition("_")[0],
+            ok=ok,
+            generation=number if isinstance(number, int) else None,
+            ago_s=0.0,
+            stage=str(note.fields.get("stage", "")),
+            error=str(note.fields.get("error", "")),
+        )
+        self._last = (self._clock(), ended)
+
+
+def _progress(note: Note) -> Progress:
+    fields = {key: _bounded(value) for key, value in note.fields.items() if value is not None}
+    return Progress(level=note.level, event=note.event, fields=fields)
+
+
+def _bounded(value: object) -> object:
+    if isinstance(value, bool | int | float):
+        return value
+    text = str(value)
+    return text if len(text) <= _LONGEST_FIELD else f"{text[:_LONGEST_FIELD]}..."
