@@ -5,9 +5,39 @@ Owns: which commands exist. Runs in: cli. Must not know: what they do.
 
 from __future__ import annotations
 
-from prefork.cli import check, config, run
+from prefork.cli import (
+    check,
+    config,
+    pause,
+    recycle,
+    reload,
+    reopen_logs,
+    resume,
+    rollback,
+    run,
+    scale,
+    stacks,
+    status,
+    stop,
+    upgrade,
+)
 from prefork.cli.command import Command
 
-COMMANDS: dict[str, Command] = {
-    command.name: command for command in (run.COMMAND, check.COMMAND, config.COMMAND)
-}
+_MODULES = (
+    run,
+    check,
+    config,
+    status,
+    reload,
+    rollback,
+    scale,
+    recycle,
+    pause,
+    resume,
+    stop,
+    reopen_logs,
+    stacks,
+    upgrade,
+)
+
+COMMANDS: dict[str, Command] = {module.COMMAND.name: module.COMMAND for module in _MODULES}
