@@ -175,6 +175,7 @@ class Acceptor:
         """Idle keep-alive connections yield to new ones; without any, the rest waits in the backlog."""
         if not self._connections.close_idle(EVICT):
             self.pause()
+            self._pass_baton()
 
     def _cannot_accept(self, error: OSError) -> None:
         """Mostly out of descriptors (EMFILE). Idle connections make room at once; without any, new ones are left to the
@@ -183,6 +184,7 @@ class Acceptor:
         now = self._loop.now
         if not closed:
             self.pause()
+            self._pass_baton()
             self.deadline = now + PAUSE_S
             self._loop.watch(self)
         if now - self._told_at >= PAUSE_S:
