@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -54,6 +55,12 @@ class Door:
     sock: socket.socket
     receive: Callable[[socket.socket, object], None]
     """What to do with an accepted, non-blocking socket and what accept(2) said of its peer."""
+
+
+def _somebody_waits(door: Door) -> bool:
+    poll = select.poll()
+    poll.register(door.sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class Acceptor:
@@ -153,7 +160,7 @@ class Acceptor:
             self.yield_when_saturated()
             self._pass_baton()
         elif len(self._connections) >= self._connections.maximum:
-            self._make_room()
+            self._make_room(door)
         else:
             self._accept_one(door)
 
@@ -171,8 +178,10 @@ class Acceptor:
         door.receive(sock, peer)
         return True
 
-    def _make_room(self) -> None:
+    def _make_room(self, door: Door) -> None:
         """Idle keep-alive connections yield to new ones; without any, the rest waits in the backlog."""
+        if not _somebody_waits(door):
+            return
         if not self._connections.close_idle(EVICT):
             self.pause()
             self._pass_baton()
