@@ -44,6 +44,9 @@ CLIENT_GONE = frozenset(
 PAUSE_S = 1.0
 """How long a worker that cannot accept leaves new connections to the others."""
 
+MAX_BATONS = 64
+"""Batons that are passed on together: each costs a wake-up, and nobody needs more than there are workers."""
+
 EVICT = 8
 """Idle keep-alive connections closed at once to make room."""
 
@@ -144,10 +147,11 @@ class Acceptor:
     def _take_baton(self, _events: int) -> None:
         assert self._baton_fd is not None
         try:
-            os.eventfd_read(self._baton_fd)
+            count = os.eventfd_read(self._baton_fd)
         except BlockingIOError:
-            # Another worker was faster; but it may have taken two batons in one read, so look all the same.
-            pass
+            count = 1  # another worker was faster; look all the same
+        if count > 1:  # two were written before anybody read, perhaps with one wake-up for both
+            os.eventfd_write(self._baton_fd, min(count - 1, MAX_BATONS))
         for door in self._doors.values():
             self._loop.defer(lambda door=door: self._accept(door))  # type: ignore[misc]
 
