@@ -104,6 +104,7 @@ class Acceptor:
             return
         self._listening = True
         self.deadline = NEVER
+        self._loop.forget(self)
         for fd, door in self._doors.items():
             self._loop.add(fd, LISTEN, self._callback(door), ahead=self._pass_baton)
         if self._baton_fd is not None:
