@@ -56,7 +56,7 @@ class EventLoop:
     def add(self, fd: int, events: int, callback: Callback, ahead: Callable[[], None] | None = None) -> None:
         """Calls `callback(event mask)` in each turn in which `fd` is ready (level-triggered).
 
-        `ahead` is called before anything else in a turn in which `fd` is ready together with other descriptors.
+        `ahead` is called before anything else in a turn in which `fd` is ready and there is other work.
         """
         self._callbacks[fd] = callback
         if ahead is not None:
@@ -106,7 +106,7 @@ class EventLoop:
             # the thread are seen before anybody is called late.
             self.now = now = clock()
             on_wake()
-            if len(events) > 1:
+            if len(events) > 1 or deferred:
                 for fd, _mask in events:
                     if fd in ahead:
                         ahead[fd]()
