@@ -1,0 +1,358 @@
+"""Accepting: one at a time, only when a request could start, and never a wake-up lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from prefork.worker.acceptor import CLIENT_GONE, EVICT, PAUSE_S, Acceptor, Door
+from prefork.worker.connection import Phase
+from prefork.wsgi.environ import connection_environ
+from support.serving import FakeClock, Station, hello, station
+
+GET = b"GET / HTTP/1.1\r\nHost: t\r\n\r\n"
+
+
+class Executor:
+    """Saturated when the test says so."""
+
+    def __init__(self) -> None:
+        self.saturated = False
+        self.asked = 0
+
+    def tell_when_free(self) -> None:
+        self.asked += 1
+
+
+class Listening:
+    """A listening socket whose accept(2) may fail."""
+
+    def __init__(self) -> None:
+        self.real = socket.create_server(("127.0.0.1", 0))
+        self.real.setblocking(False)
+        self.errors: list[int] = []
+        self.accepted = 0
+
+    def fileno(self) -> int:
+        return self.real.fileno()
+
+    def accept(self) -> tuple[socket.socket, object]:
+        if self.errors:
+            code = self.errors.pop(0)
+            raise OSError(code, os.strerror(code))
+        pair = self.real.accept()
+        self.accepted += 1
+        return pair
+
+
+class Front:
+    """An acceptor with one listener, in a station."""
+
+    def __init__(self, made: Station) -> None:
+        self.made = made
+        self.listener = Listening()
+        self.executor = Executor()
+        self.baton = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.clients: list[socket.socket] = []
+        sock: Any = self.listener
+        executor: Any = self.executor
+        self.acceptor = Acceptor(
+            made.loop,
+            [Door(sock, self.receive)],
+            made.connections,
+            executor,
+            self.executor.tell_when_free,
+            made.log,
+            self.baton,
+        )
+
+    def receive(self, sock: socket.socket, peer: object) -> None:
+        self.made.connections.open(sock, peer, connection_environ(self.made.base, peer))
+
+    def connect(self, raw: bytes = b"") -> socket.socket:
+        client = socket.create_connection(self.listener.real.getsockname()[:2], timeout=10)
+        self.clients.append(client)
+        if raw:
+            client.sendall(raw)
+        return client
+
+    def batons(self) -> int:
+        """How many batons were passed on since last asked."""
+        try:
+            return os.eventfd_read(self.baton)
+        except BlockingIOError:
+            return 0
+
+    def close(self) -> None:
+        self.acceptor.leave()
+        for client in self.clients:
+            client.close()
+        self.listener.real.close()
+        os.close(self.baton)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def front(clock: FakeClock) -> Iterator[Front]:
+    with station(hello, clock=clock, maximum=20) as made:
+        front = Front(made)
+        yield front
+        front.close()
+
+
+def until_accepted(front: Front, count: int) -> None:
+    front.made.until(lambda: front.listener.accepted == count, f"{count} accepted")
+
+
+def settle_at(front: Front, phase: Phase) -> None:
+    front.made.until(lambda: all(c.phase is phase for c in front.made.members), phase.name)
+
+
+def test_nothing_is_accepted_before_it_is_told(front: Front) -> None:
+    front.connect()
+    front.made.turn(3)
+    assert front.listener.accepted == 0
+    front.acceptor.resume()
+    front.acceptor.resume()
+    until_accepted(front, 1)
+
+
+def test_few_connections_in_each_turn(front: Front) -> None:
+    front.acceptor.resume()
+    for _ in range(9):
+        front.connect()
+    for turn in range(1, 5):
+        front.made.turn()
+        assert front.listener.accepted <= 2 * turn  # one for the listener, one for the baton
+    until_accepted(front, 9)
+
+
+def test_a_request_that_came_with_the_connection_is_answered(front: Front) -> None:
+    front.acceptor.resume()
+    client = front.connect(GET)
+    until_accepted(front, 1)
+    front.made.until(lambda: front.made.connections.requests, "the request")
+    assert client.recv(1000).endswith(b"hello")
+
+
+def test_saturated_leaves_connections_to_others(front: Front) -> None:
+    front.acceptor.resume()
+    front.executor.saturated = True
+    front.acceptor.yield_when_saturated()
+    assert front.executor.asked == 1
+    front.connect()
+    front.made.turn(3)
+    assert front.listener.accepted == 0
+    front.acceptor.resume()
+    assert front.executor.asked == 2
+    front.executor.saturated = False
+    front.acceptor.resume()
+    until_accepted(front, 1)
+
+
+def test_saturated_after_the_wake_up_passes_it_on(front: Front) -> None:
+    front.acceptor.resume()
+    front.connect()
+    ready = front.acceptor._callback(next(iter(front.acceptor._doors.values())))
+    ready(1)
+    front.executor.saturated = True
+    front.batons()
+    front.made.loop._deferred.popleft()()
+    assert front.batons() == 1
+    assert front.executor.asked == 1
+    assert front.listener.accepted == 0
+
+
+def test_a_wake_up_together_with_other_work_is_passed_on_before_that_work(front: Front) -> None:
+    order: list[str] = []
+    front.acceptor.resume()
+    front.made.turn()
+    front.batons()
+    front.connect()
+    front.made.loop.post(lambda: order.append(f"work, {front.batons()} batons"))
+    front.made.loop.run(front.made.loop.stop)
+    assert order == ["work, 1 batons"]
+
+
+def test_a_wake_up_before_deferred_work_is_passed_on_before_that_work(front: Front) -> None:
+    order: list[str] = []
+    front.acceptor.resume()
+    front.made.turn()
+    front.batons()
+    front.connect()
+    front.made.loop.defer(lambda: order.append(f"work, {front.batons()} batons"))
+    front.made.loop.run(front.made.loop.stop)
+    assert order == ["work, 1 batons"]
+
+
+def test_who_takes_the_baton_looks_at_all_listeners(front: Front) -> None:
+    front.acceptor.resume()
+    front.made.turn()
+    front.connect()
+    os.eventfd_write(front.baton, 1)
+    until_accepted(front, 1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_who_takes_several_batons_passes_the_rest_on(front: Front, count: int) -> None:
+    os.eventfd_write(front.baton, count)
+    front.acceptor._take_baton(1)
+    assert front.batons() == count - 1
+
+
+def test_a_baton_that_somebody_else_took(front: Front) -> None:
+    front.acceptor._take_baton(1)
+    assert front.batons() == 0
+
+
+# Too many -------------------------------------------------------------------------------------------------------------
+
+
+def test_at_the_maximum_idle_connections_yield(front: Front) -> None:
+    front.acceptor.resume()
+    for number in range(20):
+        front.connect(GET)
+        until_accepted(front, number + 1)
+    settle_at(front, Phase.IDLE)
+    assert len(front.made.connections) == 20
+    front.connect(GET)
+    until_accepted(front, 21)
+    assert len(front.made.connections) == 21 - EVICT
+
+
+def test_a_late_baton_is_no_reason_to_close_anybody(front: Front) -> None:
+    front.acceptor.resume()
+    for number in range(20):
+        front.connect(GET)
+        until_accepted(front, number + 1)
+    settle_at(front, Phase.IDLE)
+    os.eventfd_write(front.baton, 1)
+    front.made.turn(3)
+    assert len(front.made.connections) == 20
+
+
+def test_at_the_maximum_without_idle_ones_the_rest_waits(front: Front) -> None:
+    front.acceptor.resume()
+    for number in range(20):
+        front.connect(b"GET / HT")
+        until_accepted(front, number + 1)
+    settle_at(front, Phase.HEAD)
+    front.connect(GET)
+    front.batons()
+    front.made.turn(5)
+    assert front.listener.accepted == 20
+    assert len(front.made.connections) == 20
+    assert front.batons() >= 1  # another worker may have room
+    front.clients[3].close()
+    until_accepted(front, 21)
+
+
+# Out of descriptors ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS])
+def test_out_of_descriptors_idle_connections_make_room(front: Front, code: int) -> None:
+    front.acceptor.resume()
+    for number in range(EVICT + 2):
+        front.connect(GET)
+        until_accepted(front, number + 1)
+    settle_at(front, Phase.IDLE)
+    front.listener.errors = [code]
+    front.connect(GET)
+    until_accepted(front, EVICT + 3)
+    assert front.made.log.events == ["accept_failed"]
+    assert front.made.log.fields("accept_failed")["closed_idle"] == EVICT
+    assert len(front.made.connections) == 3
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS])
+def test_out_of_descriptors_without_idle_connections(front: Front, clock: FakeClock, code: int) -> None:
+    front.acceptor.resume()
+    front.connect(b"GET /")
+    until_accepted(front, 1)
+    front.batons()
+    front.listener.errors = [code] * 100
+    front.connect(GET)
+    front.made.until(lambda: front.made.log.events, "the warning")
+    left = len(front.listener.errors)
+    front.made.turn(5)
+    assert len(front.listener.errors) == left  # not again in each turn
+    assert front.made.log.events == ["accept_failed"]
+    assert front.batons() >= 1  # another worker may have descriptors
+    assert 0 < front.made.loop._wheel.timeout_s(clock.now) <= PAUSE_S + 1
+    front.listener.errors = []
+    clock.now += PAUSE_S + 1
+    front.made.turn()
+    until_accepted(front, 2)
+
+
+def test_the_pause_ends_with_the_next_connection_that_closes(front: Front) -> None:
+    front.acceptor.resume()
+    front.connect(b"GET /")
+    until_accepted(front, 1)
+    front.listener.errors = [errno.EMFILE]
+    front.connect(GET)
+    front.made.until(lambda: front.made.log.events, "the warning")
+    front.clients[0].close()
+    until_accepted(front, 2)
+
+
+def test_after_a_pause_an_idle_worker_sleeps(front: Front, clock: FakeClock) -> None:
+    front.acceptor.resume()
+    front.connect(b"GET /")
+    until_accepted(front, 1)
+    front.listener.errors = [errno.EMFILE]
+    front.connect(CLOSING)
+    front.made.until(lambda: front.made.log.events, "the warning")
+    front.clients[0].close()
+    until_accepted(front, 2)
+    front.clients[1].close()
+    front.made.until(lambda: not len(front.made.connections), "the end")
+    assert front.made.loop._wheel.timeout_s(clock.now) == -1
+
+
+CLOSING = b"GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize("code", sorted(CLIENT_GONE))
+def test_a_client_that_is_gone_already_is_no_reason_to_pause(front: Front, code: int) -> None:
+    front.acceptor.resume()
+    front.listener.errors = [code]
+    front.connect(GET)
+    until_accepted(front, 1)
+    assert front.made.log.events == []
+
+
+# Leaving --------------------------------------------------------------------------------------------------------------
+
+
+def test_after_leaving_nothing_is_accepted(front: Front, clock: FakeClock) -> None:
+    front.acceptor.resume()
+    front.acceptor.leave()
+    front.connect(GET)
+    front.acceptor.resume()
+    front.acceptor.expire()
+    clock.now += 100
+    front.made.turn(3)
+    assert front.listener.accepted == 0
+
+
+def test_the_backlog_is_taken_at_once(front: Front) -> None:
+    front.acceptor.resume()
+    for _ in range(7):
+        front.connect(b"GET /")
+    front.acceptor.leave()
+    front.listener.errors = [errno.ECONNABORTED]
+    taken = front.acceptor.take_backlog([front.listener.fileno(), 999_999])
+    assert taken == 7
+    assert len(front.made.connections) == 7
+    assert front.acceptor.take_backlog([front.listener.fileno()]) == 0
