@@ -81,7 +81,7 @@ class Departure:
         self._connections.drain()
         self._acceptor.leave()
         self._backlog = ()
-        self.deadline = self._loop.now + GRACE_S
+        self.deadline = self._connections.clock() + GRACE_S
         self._loop.watch(self)
 
     def expire(self) -> None:
