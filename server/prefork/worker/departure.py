@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
-from prefork.ipc.channel import Channel, ChannelError
+from prefork.ipc.channel import Channel, ChannelClosed, ChannelError
 from prefork.ipc.messages import Drain, ReopenLogs, Stop
 from prefork.observe.log import Log
 from prefork.worker.acceptor import Acceptor
@@ -58,10 +58,15 @@ class Departure:
                     self.stop(message.reason)
                 elif isinstance(message, ReopenLogs):
                     _replace(received.fds, message.targets)
-        except ChannelError:
+        except ChannelClosed:
             # End of file: the master is dead. Nobody supervises this worker, and the next master needs its addresses.
             self._loop.remove(self._channel.fileno())
             self.stop("master_died")
+        except ChannelError as error:
+            # Fresh log files that came while no descriptor was free, say. What the master wants is unknown from here on.
+            self._log.warning("channel_broken", error=str(error))
+            self._loop.remove(self._channel.fileno())
+            self.drain("channel_broken")
 
     def drain(self, reason: str, backlog: Sequence[int] = ()) -> None:
         """Finishes what runs and what waits in `backlog` (descriptors of listeners), then leaves. No request is lost."""
