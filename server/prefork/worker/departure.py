@@ -112,6 +112,7 @@ class Departure:
 def _replace(fds: Sequence[int], targets: Sequence[int]) -> None:
     for fd, target in zip(fds, targets, strict=False):
         os.dup2(fd, target, inheritable=False)
+    for fd in fds:
         os.close(fd)
 
 
