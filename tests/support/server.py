@@ -12,7 +12,7 @@ from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM, Signals
 from typing import Any
 
 from support import http, processes, toml
-from support.deadline import DEADLINE_S, Deadline
+from support.deadline import DEADLINE_S, SLOWNESS, Deadline
 from support.logs import LogStream, fields_of
 
 APPS = Path(__file__).parent.parent / "apps"
@@ -180,6 +180,18 @@ class Server:
         self.signal(SIGHUP)
         return int(self.wait_for_event("reload_done", after=mark)["gen"])
 
+    def command(self, *words: str, deadline_s: float = DEADLINE_S) -> subprocess.CompletedProcess[str]:
+        """`prefork WORDS -c ...`: a command to this server, from its beginning to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "prefork", *words, "-c", str(self.config)],
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=deadline_s * SLOWNESS,
+            check=False,
+        )
+
     # -- the end ---------------------------------------------------------------------------------------------
 
     def wait(self, deadline_s: float = DEADLINE_S) -> int:
@@ -232,8 +244,11 @@ class Server:
         return described
 
     def _leftover_files(self) -> list[Path]:
+        controls = [Path(fields["path"]) for fields in self.log.events("control_listening")]
         killed = self.process.returncode == -SIGKILL
         if killed:  # nobody could have removed them; that a new start copes is tested elsewhere
+            for path in controls:
+                path.unlink(missing_ok=True)
             return []
         paths = [
             Path(address.removeprefix("unix:")) for address in self.addresses if address.startswith("unix:")
@@ -241,6 +256,7 @@ class Server:
         pid_file = self.settings.get("server", {}).get("pid_file")
         if pid_file:
             paths.append(self.directory / pid_file)
+        paths += controls
         return [path for path in paths if path.exists()]
 
 

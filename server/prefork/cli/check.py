@@ -17,6 +17,10 @@ from prefork.observe.access import access_format_problem
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from prefork.master.handover import take
+
+    # A master that wants to become this release asks whether it can; there is nothing of it otherwise.
+    take()
     source = settings_source(arguments)
     settings = source.load().settings
     problem = access_format_problem(settings.log.access_format)

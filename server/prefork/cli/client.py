@@ -136,7 +136,7 @@ def _written_control(file: str) -> str | None:
         return None
     if not isinstance(written, str) or not written or written == OFF:
         return None
-    return os.path.join(os.path.dirname(file), written)  # noqa: PTH118, PTH120
+    return str(os.path.join(os.path.dirname(file), written))  # noqa: PTH118, PTH120
 
 
 def _answering(directory: str, pattern: str = "*.sock") -> list[str]:

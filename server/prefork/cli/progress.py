@@ -13,13 +13,9 @@ from prefork.ipc.control import Progress, Result
 _WORDS = {
     "reload_started": "reload: generation {gen} begins",
     "reload_queued": "reload: waits until generation {after_gen} is done",
-    "reload_done": "reload: generation {gen} serves",
     "rollback_started": "rollback: generation {gen} takes over from {from_gen}",
-    "rollback_done": "rollback: generation {gen} serves",
     "rollback_ended": "generation {gen} is not kept any longer",
     "setting_changed": "setting: {key} = {new} (was {old})",
-    "settings_invalid": "settings: {problem}",
-    "settings_refused": "settings: {problem}",
     "listening": "listening on {address}",
     "listening_ended": "no longer listening on {address}",
     "zygote_ready": "application imported",
@@ -34,7 +30,8 @@ _BRIEF = frozenset({"worker_ready", "worker_exited"})
 """Steps that come once for each worker: on a terminal the next one takes their place."""
 
 _SILENT = frozenset(
-    {"reload_failed", "rollback_failed", "reload_refused", "rollback_refused", "upgrade_refused"}
+    {"reload_done", "reload_failed", "rollback_done", "rollback_failed", "rollback_refused", "upgrade_refused"}
+    | {"settings_invalid", "settings_refused", "stopped"}
 )
 """The result says it, with all that belongs to it."""
 
