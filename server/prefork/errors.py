@@ -68,3 +68,6 @@ class RequestTimeout(BaseException):
 
     Not an Exception, so that code which carries on after any error of its own does not carry on after this one.
     """
+
+    def __init__(self, message: str = "it ran longer than [requests] timeout without giving output") -> None:
+        super().__init__(message)

@@ -21,11 +21,13 @@ SEAT_BYTES = 2048
 
 _LINE, _CLIENT = 256, 64
 
-_STEP = struct.Struct(f"@QQQQ{_LINE}s{_CLIENT}sQ")
-"""number, began, progress (nanoseconds of CLOCK_MONOTONIC), extension (nanoseconds), request line, client, number."""
+_STEP = struct.Struct(f"@QQQ{_LINE}s{_CLIENT}sQ")
+"""began, progress (nanoseconds of CLOCK_MONOTONIC), extension (nanoseconds), request line, client, number."""
+_STEP_AT = 8
+"""Behind the number, which is written alone: `pack_into` zeroes all it is going to write first, in no certain order."""
 
 # Indexes of eight bytes into a seat.
-_PROGRESS, _EXTENSION = 2, 3
+_NUMBER_BEFORE, _PROGRESS, _EXTENSION = 0, 2, 3
 _THREAD = 48
 _WANTED = 49
 _FINISHED = 64
@@ -86,11 +88,11 @@ class Totals(NamedTuple):
 class Seat:
     """Written by the thread that sits here and nobody else; `wanted` is the master's."""
 
-    __slots__ = ("_at", "_began_ns", "_fields", "_memory", "number")
+    __slots__ = ("_began_ns", "_fields", "_memory", "_step_at", "number")
 
     def __init__(self, memory: mmap.mmap, at: int) -> None:
         self._memory = memory
-        self._at = at
+        self._step_at = at + _STEP_AT
         self._fields = memoryview(memory)[at : at + SEAT_BYTES].cast("Q")
         self._began_ns = 0
         self.number = 0
@@ -104,8 +106,9 @@ class Seat:
         """A step begins: about 0.3 microseconds."""
         number = self.number = self.number + 1
         now = self._began_ns = _monotonic_ns()
+        self._fields[_NUMBER_BEFORE] = number
         _STEP.pack_into(
-            self._memory, self._at, number, now, now, extension_ns, line.encode(), client.encode(), number
+            self._memory, self._step_at, now, now, extension_ns, line.encode(), client.encode(), number
         )
 
     def progress(self) -> None:
@@ -171,11 +174,11 @@ def read_running(memory: mmap.mmap, at: int, index: int) -> Running | None:
     """The step that runs at the seat at `at`; None if there is none, or if it changed all the time."""
     for _ in range(_ATTEMPTS):
         # The writer goes from the first counter to the last, the reader from the last to the first.
-        (after,) = _NUMBER.unpack_from(memory, at + _STEP.size - 8)
+        (after,) = _NUMBER.unpack_from(memory, at + _STEP_AT + _STEP.size - 8)
         (finished,) = _NUMBER.unpack_from(memory, at + 8 * _FINISHED)
         if after == finished:
             return None
-        _, began, progress, extension, line, client, _ = _STEP.unpack_from(memory, at)
+        began, progress, extension, line, client, _ = _STEP.unpack_from(memory, at + _STEP_AT)
         (thread,) = _NUMBER.unpack_from(memory, at + 8 * _THREAD)
         (before,) = _NUMBER.unpack_from(memory, at)
         if before == after:

@@ -67,13 +67,13 @@ class MainGate:
             # The application has called us back, or another handler of ours runs: the master asks again, in a second.
             return
         self._fired = number
-        raise RequestTimeout("the request has taken longer than [requests] timeout")
+        raise RequestTimeout
 
     def _catch_up(self) -> None:
         number = self._seat.number
         if self._due == number and self._fired != number:
             self._fired = number
-            raise RequestTimeout("the request has taken longer than [requests] timeout")
+            raise RequestTimeout
 
 
 class ThreadGate:
@@ -100,7 +100,7 @@ class ThreadGate:
         number = self._seat.number
         if self._due == number and self._fired != number:
             self._fired = number
-            raise RequestTimeout("the request has taken longer than [requests] timeout")
+            raise RequestTimeout
 
     def leave(self) -> None:
         """From here on it may not, and nothing is pending. Until it returns, RequestTimeout may come out of it; once."""
