@@ -1,0 +1,311 @@
+"""TLS that looks like a socket: nothing hidden inside after `recv`, nothing claimed by `send` that is not out."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from prefork.net.tls import Credential, Material, server_context
+from prefork.worker.transport import MAX_UNSENT, TURN_BYTES, TlsTransport, send_file
+from support.certificates import Authority
+from support.serving import readable
+
+SMALL = 4096
+"""Of the socket's buffers, in bytes; the kernel doubles it (socket(7))."""
+
+
+class Link:
+    """A server's transport, and a client whose every step is the test's."""
+
+    def __init__(
+        self, authority: Authority, *, small: bool = False, version: ssl.TLSVersion | None = None
+    ) -> None:
+        pair = authority.sign("shop", "shop.example")
+        material = Material(credentials=(Credential(pair.certificate.read_bytes(), pair.key.read_bytes()),))
+        ours, self.sock = socket.socketpair()
+        for sock in (ours, self.sock):
+            sock.setblocking(False)
+            if small:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+        self.server_sock = ours
+        self.server = TlsTransport(ours, server_context(material))
+        context = ssl.create_default_context(cafile=str(authority.root.certificate))
+        if version is not None:
+            context.maximum_version = version
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.client = context.wrap_bio(self.incoming, self.outgoing, server_hostname="shop.example")
+
+    def shake_hands(self, *, early: bytes = b"") -> Link:
+        """Both sides, until the server says it is done. `early` goes out together with the client's last flight."""
+        done = client_done = False
+        while not done:
+            if not client_done:
+                try:
+                    self.client.do_handshake()
+                except ssl.SSLWantReadError:
+                    pass
+                else:
+                    client_done = True
+                    if early:
+                        self.client.write(early)
+            self.transmit()
+            try:
+                received = self.server_sock.recv(1 << 20)
+            except BlockingIOError:
+                received = b""
+            done = self.server.handshake(received)
+            self.receive()
+        return self
+
+    def transmit(self) -> None:
+        while data := self.outgoing.read():
+            self.sock.sendall(data)
+
+    def receive(self) -> None:
+        """What is in the socket goes into the client; the end of the stream, too."""
+        while readable(self.sock):
+            data = self.sock.recv(1 << 20)
+            if not data:
+                self.incoming.write_eof()
+                return
+            self.incoming.write(data)
+
+    def send(self, data: bytes) -> None:
+        """All of it, from the client."""
+        self.client.write(data)
+        self.transmit()
+
+    def read(self) -> bytes:
+        """What the client can decrypt of what has come."""
+        self.receive()
+        pieces = []
+        try:
+            while piece := self.client.read(1 << 16):
+                pieces.append(piece)
+        except ssl.SSLWantReadError:
+            pass
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        self.server_sock.close()
+        self.sock.close()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def links(authority: Authority) -> Iterator[list[Link]]:
+    made: list[Link] = []
+    yield made
+    for link in made:
+        link.close()
+
+
+@pytest.fixture(params=[ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+def link(authority: Authority, links: list[Link], request: pytest.FixtureRequest) -> Link:
+    links.append(Link(authority, version=request.param).shake_hands())
+    return links[-1]
+
+
+@pytest.fixture
+def narrow(authority: Authority, links: list[Link]) -> Link:
+    """A link that takes little at once."""
+    links.append(Link(authority, small=True).shake_hands())
+    return links[-1]
+
+
+def test_there_and_back(link: Link) -> None:
+    link.send(b"GET")
+    assert link.server.recv(65536) == b"GET"
+    assert link.server.send(b"200") == 3
+    assert link.read() == b"200"
+
+
+def test_nothing_is_hidden_after_recv(link: Link) -> None:
+    """epoll knows the socket only: what OpenSSL has decrypted and nobody has read would wait for ever."""
+    data = os.urandom(50_000)
+    link.send(data)
+    assert link.server.recv(65536) == data
+    assert not readable(link.server_sock)
+    with pytest.raises(BlockingIOError):
+        link.server.recv(65536)
+
+
+def test_part_of_a_record_is_not_there_yet(link: Link) -> None:
+    link.client.write(b"hello")
+    record = link.outgoing.read()
+    for byte in record[:-1]:
+        link.sock.send(bytes([byte]))
+        with pytest.raises(BlockingIOError):
+            link.server.recv(65536)
+    link.sock.send(record[-1:])
+    assert link.server.recv(65536) == b"hello"
+
+
+def test_what_comes_with_the_handshake_is_read_without_the_socket(
+    authority: Authority, links: list[Link]
+) -> None:
+    links.append(Link(authority).shake_hands(early=b"GET / HTTP/1.1"))
+    assert not readable(links[0].server_sock)
+    assert links[0].server.recv(65536) == b"GET / HTTP/1.1"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_slow_reader_gets_every_byte_once(narrow: Link, seed: int) -> None:
+    chance = random.Random(seed)
+    data = chance.randbytes(700_000)
+    view, received, blocked = memoryview(data), b"", 0
+    while view:
+        piece = view[: chance.choice([1, 2, 100, 20_000, 300_000])]
+        try:
+            sent = narrow.server.send(piece)
+        except BlockingIOError:
+            blocked += 1
+            assert not select.select([], [narrow.server_sock], [], 0)[1] or not narrow.server.waits_to_send
+            received += narrow.read()
+        else:
+            assert 0 < sent <= len(piece)
+            view = view[sent:]
+    # All was reported as sent: then all is with the kernel.
+    assert not narrow.server.waits_to_send
+    assert received + narrow.read() == data
+    assert blocked
+
+
+def test_a_single_byte_that_does_not_fit_is_not_reported(narrow: Link) -> None:
+    sent = 0
+    with pytest.raises(BlockingIOError):
+        while True:
+            sent += narrow.server.send(b"x")
+    received = narrow.read()
+    while not received.endswith(b"y"):
+        try:
+            sent += narrow.server.send(b"x")
+            sent += narrow.server.send(b"y")
+        except BlockingIOError:
+            pass
+        received += narrow.read()
+    assert len(received) == sent
+
+
+def test_one_call_has_a_bound(link: Link) -> None:
+    class Bottomless:
+        def send(self, data: memoryview) -> int:
+            return len(data)
+
+    link.server._sock = Bottomless()  # type: ignore[assignment]
+    assert link.server.send(bytes(3 * TURN_BYTES)) == TURN_BYTES
+    link.server._sock = link.server_sock
+
+
+def test_pieces_go_out_as_one(link: Link) -> None:
+    assert link.server.sendmsg((b"head", b"", b"body")) == 8
+    link.receive()
+    assert link.client.read(100) == b"headbody"
+
+
+def test_files_are_read(narrow: Link, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    data = os.urandom(300_000)
+    file.write_bytes(data)
+    received, offset = b"", 100
+    with file.open("rb") as opened:
+        while offset < len(data):
+            try:
+                offset += send_file(narrow.server, opened.fileno(), offset, 100_000)
+            except BlockingIOError:
+                received += narrow.read()
+        assert send_file(narrow.server, opened.fileno(), offset, 1) == 0
+    assert received + narrow.read() == data[100:]
+
+
+def test_sendfile_is_used_without_tls(tmp_path: Path) -> None:
+    one, two = socket.socketpair()
+    with one, two, (tmp_path / "file").open("wb+", buffering=0) as file:
+        file.write(b"0123456789")
+        assert send_file(one, file.fileno(), 2, 5) == 5
+        assert two.recv(100) == b"23456"
+
+
+# Ends -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_clients_goodbye_is_an_end(link: Link) -> None:
+    link.client.write(b"last words")
+    with pytest.raises(ssl.SSLWantReadError):
+        link.client.unwrap()
+    link.transmit()
+    assert link.server.recv(65536) == b"last words"
+    assert readable(link.server_sock)  # epoll says so, though the client keeps its socket open
+    assert link.server.recv(65536) == b""
+    assert link.server.send(b"answer") == 6
+    assert link.read() == b"answer"
+
+
+def test_an_end_without_goodbye_is_an_end(link: Link) -> None:
+    link.sock.shutdown(socket.SHUT_WR)
+    assert link.server.recv(65536) == b""
+
+
+def test_our_goodbye_reaches_the_client(link: Link) -> None:
+    link.server.send(b"bye")
+    link.server.shutdown(socket.SHUT_WR)
+    assert link.read() == b"bye"
+    assert link.client.read(1) == b""  # SSLEOFError without close_notify
+    link.send(b"more")
+    assert link.server.recv(65536)  # to be thrown away, so it is not even decrypted
+    link.server.close()
+
+
+def test_close_says_goodbye(link: Link) -> None:
+    link.server.close()
+    link.receive()
+    assert link.client.read(1) == b""
+
+
+def test_a_response_cut_short_ends_without_goodbye(narrow: Link) -> None:
+    with pytest.raises(BlockingIOError):
+        while True:
+            narrow.server.send(bytes(1000))
+    narrow.server.close()
+    with pytest.raises(ssl.SSLEOFError):
+        while narrow.read():
+            pass
+
+
+def test_damage_ends_the_connection_with_an_alert(link: Link) -> None:
+    link.client.write(b"hello")
+    record = bytearray(link.outgoing.read())
+    record[-1] ^= 1
+    link.sock.send(record)
+    with pytest.raises(OSError, match=r"(?i)bad record|decryption"):
+        link.server.recv(65536)
+    with pytest.raises(ssl.SSLError, match=r"(?i)alert"):
+        link.read()
+
+
+def test_a_client_that_is_gone(link: Link) -> None:
+    link.sock.close()
+    with pytest.raises(OSError, match=r"Broken pipe"):
+        link.server.send(b"hello")
+    link.server.close()
+
+
+def test_a_client_cannot_start_the_handshake_again(authority: Authority, links: list[Link]) -> None:
+    """TLS 1.2: each would cost us a signature (CVE-2011-1473)."""
+    links.append(Link(authority, version=ssl.TLSVersion.TLSv1_2).shake_hands())
+    assert links[0].server.object.context.options & ssl.OP_NO_RENEGOTIATION
+
+
+def test_the_bound_on_what_waits_is_above_what_one_send_can_leave() -> None:
+    assert MAX_UNSENT > 64 * 1024 + 4 * 64
