@@ -118,6 +118,27 @@ class Scoreboard:
         self._gone = Totals()
         self._epoch = 0
 
+    @classmethod
+    def inherited(cls, fd: int) -> Scoreboard:
+        """The one that had this descriptor before the process executed a program anew; its rows follow each other."""
+        board = cls.__new__(cls)
+        board.fd = fd
+        os.set_inheritable(fd, False)
+        board._file = mmap.mmap(fd, PAGE)
+        board._gone = Totals(*struct.unpack_from(f"@{len(Totals())}Q", board._file, _GONE))
+        (board._epoch,) = _NUMBER.unpack_from(board._file, _EPOCH_BEFORE)
+        board._free, board._rows = {}, {}
+        board._end, size = PAGE, os.fstat(fd).st_size
+        while board._end + PAGE <= size:
+            worker, seats, _, _ = _ROW.unpack(os.pread(fd, _ROW.size, board._end))
+            if worker:
+                memory = mmap.mmap(fd, row_bytes(seats), offset=board._end)
+                board._rows[worker] = _Assigned(board._end, memory, seats)
+            else:
+                board._free.setdefault(row_bytes(seats), []).append(board._end)
+            board._end += row_bytes(seats)
+        return board
+
     def assign(self, worker: int, number: int, generation: int, seats: int) -> int:
         """A clean row for a worker that is about to be forked; returns its offset. Raises OSError."""
         size = row_bytes(seats)

@@ -108,6 +108,23 @@ class Retire:
 
 
 @dataclass(frozen=True, slots=True)
+class TryUpgrade:
+    """Run the new program in a child, to see whether it could take over."""
+
+
+@dataclass(frozen=True, slots=True)
+class KillTrial:
+    """SIGKILL."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExecuteProgram:
+    """Become the new program."""
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """The candidate has proved itself: it is the active generation now."""
 
@@ -158,8 +175,18 @@ class Finish:
 WorkerAction = RecycleWorker | DrainWorker | StopWorker | TerminateWorker | DumpWorker | KillWorker
 ZygoteAction = ExitZygote | DumpZygote | KillZygote
 GenerationAction = Commit | Abort | Retire | Forget
+UpgradeAction = TryUpgrade | KillTrial | ExecuteProgram
 BeginAction = BeginReload | BeginRestart | BeginRollback
-Action = SpawnWorker | WorkerAction | ZygoteAction | GenerationAction | BeginAction | MeasureMemory | Finish
+Action = (
+    SpawnWorker
+    | WorkerAction
+    | ZygoteAction
+    | GenerationAction
+    | BeginAction
+    | UpgradeAction
+    | MeasureMemory
+    | Finish
+)
 
 
 def record(pool: Pool, action: Action, now: float) -> None:
@@ -177,6 +204,8 @@ def record(pool: Pool, action: Action, now: float) -> None:
         _record_generation(pool, action, now)
     elif isinstance(action, MeasureMemory):
         pool.measure_at = now + MEASURE_EVERY_S
+    elif isinstance(action, UpgradeAction):
+        _record_upgrade(pool, action)
     elif isinstance(action, BeginReload):
         pool.reload_wanted = False
     elif isinstance(action, BeginRollback):
@@ -186,6 +215,16 @@ def record(pool: Pool, action: Action, now: float) -> None:
         pool.restart_at = now
     else:
         pool.finished = True
+
+
+def _record_upgrade(pool: Pool, action: UpgradeAction) -> None:
+    if isinstance(action, TryUpgrade):
+        pool.upgrade_wanted = False
+    elif isinstance(action, ExecuteProgram):
+        pool.upgrade_due = False
+    else:
+        assert pool.trial is not None, "only one that runs is killed"
+        pool.trial.killed = action.why
 
 
 def _record_worker(pool: Pool, action: WorkerAction, now: float) -> None:

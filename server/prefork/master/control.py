@@ -125,6 +125,20 @@ class ControlSocket:
         return self._epoll.fileno()
 
     @property
+    def listener(self) -> Listener | None:
+        """Its listening socket."""
+        return self._listener
+
+    def adopt(self, fd: int) -> Client:
+        """A client of the program before this one, which waits for the end of its request."""
+        client = Client(socket.socket(fileno=fd), self._clock, self._changed)
+        client.reading, client.deadline = False, None
+        client.sock.set_inheritable(False)
+        self._clients[fd] = client
+        self._epoll.register(fd, 0)
+        return client
+
+    @property
     def path(self) -> str | None:
         """Where it is."""
         address = None if self._listener is None else self._listener.address

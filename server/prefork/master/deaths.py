@@ -12,6 +12,7 @@ from __future__ import annotations
 import signal
 
 from prefork.errors import EXIT_BOOT_FAILED
+from prefork.master import upgrading
 from prefork.master.events import ProcessEnded, RollbackRefused, StartRefused
 from prefork.master.notes import Note
 from prefork.master.state import (
@@ -61,6 +62,8 @@ def process_ended(pool: Pool, event: ProcessEnded, now: float) -> list[Note]:
     for generation in pool.generations.values():
         if generation.zygote_pid == pid and generation.zygote is not ZygotePhase.GONE:
             return _zygote_ended(pool, generation, event, now)
+    if pool.trial is not None and pool.trial.pid == pid:
+        return upgrading.trial_ended(pool, pool.trial, event)
     return [Note("debug", "stranger_reaped", {"pid": pid, "how": str(event.exit)})]
 
 

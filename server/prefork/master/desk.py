@@ -72,6 +72,15 @@ class Desk:
         times = (self._control.deadline, self._stack_taking.deadline)
         return min((time for time in times if time is not None), default=None)
 
+    @property
+    def waiting(self) -> list[int]:
+        """Connections of those who wait for an end that is still to come."""
+        return [client.sock.fileno() for client, _ in self._waiting if not client.is_gone]
+
+    def adopt(self, fd: int) -> None:
+        """Somebody who asked the program before this one for the upgrade, and waits for the generation it brings."""
+        self._waiting.append((self._control.adopt(fd), GenerationWait("reload")))
+
     def turn(self) -> None:
         """Serve whoever has something to ask, or waits for an answer."""
         self._stack_taking.turn()

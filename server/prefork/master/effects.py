@@ -7,7 +7,7 @@ names.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from prefork.ipc.boot import STACKS_SIGNAL
 from prefork.ipc.channel import Channel
@@ -18,16 +18,30 @@ from prefork.master.links import Links
 from prefork.master.memory import own_memory
 from prefork.master.processes import Processes
 from prefork.master.state import Pool
+from prefork.master.upgrade import Upgrade
 
 
 class Effects:
     """Carries out one action at a time. What it finds out at once comes back as events."""
 
-    def __init__(self, pool: Pool, processes: Processes, links: Links, generations: Generations) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        processes: Processes,
+        links: Links,
+        generations: Generations,
+        upgrade: Upgrade,
+        last_orders: Callable[[], Sequence[int] | None],
+        clock: Callable[[], float],
+    ) -> None:
+        """`last_orders`: see `Upgrade.execute`."""
         self._pool = pool
         self._processes = processes
         self._links = links
         self._generations = generations
+        self._upgrade = upgrade
+        self._last_orders = last_orders
+        self._clock = clock
 
     def carry_out(self, action: actions.Action) -> Iterable[events.Event]:
         """Do it. The state has recorded it already."""
@@ -62,6 +76,12 @@ class Effects:
                 return [self._generations.rollback(action.generation)]
             case actions.Retire():
                 self._generations.log.info("rollback_ended", gen=action.generation)
+            case actions.TryUpgrade():
+                return [self._try_upgrade()]
+            case actions.KillTrial():
+                self._kill_trial()
+            case actions.ExecuteProgram():
+                return [self._upgrade.execute(self._last_orders)]
             case actions.Commit():
                 self._generations.commit(action.generation)
             case actions.Abort():
@@ -71,6 +91,10 @@ class Effects:
             case actions.Finish():
                 pass
         return ()
+
+    def trial_output(self) -> str:
+        """What the trial of a new program said."""
+        return self._upgrade.output()
 
     def reopen_logs(self) -> None:
         """Fresh log files for everybody, under the numbers everybody has."""
@@ -84,6 +108,14 @@ class Effects:
             for channel in channels:
                 if channel is not None:
                     channel.send(message, fds)
+
+    def _try_upgrade(self) -> events.Event:
+        timeout_s = self._generations.in_force.settings.workers.boot_timeout
+        return self._upgrade.begin(timeout_s, self._clock())
+
+    def _kill_trial(self) -> None:
+        if self._pool.trial is not None:
+            self._processes.kill(self._pool.trial.pid, signal.SIGKILL)
 
     def _spawn(self, action: actions.SpawnWorker) -> list[events.Event]:
         zygote = self._links.zygotes.get(action.generation)

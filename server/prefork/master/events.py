@@ -185,6 +185,21 @@ class UpgradeAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class UpgradeTried:
+    """A child finds out whether the new program could take over."""
+
+    pid: int
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeRefused:
+    """There will be no upgrade."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
 class ScaleAsked:
     """TTIN, TTOU."""
 
@@ -239,6 +254,8 @@ Event = (
     | RollbackAsked
     | RecycleAsked
     | UpgradeAsked
+    | UpgradeTried
+    | UpgradeRefused
     | ScaleAsked
     | PauseAsked
     | ResumeAsked

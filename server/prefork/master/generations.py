@@ -7,7 +7,7 @@ generation is started or has proved itself.
 from __future__ import annotations
 
 import os
-from collections.abc import ItemsView, Sequence
+from collections.abc import ItemsView, Mapping, Sequence
 from dataclasses import replace
 
 from prefork.errors import BootError, ConfigError, ListenError, PreforkError
@@ -50,8 +50,12 @@ class Generations:
         self.files = files
         self.in_force = first
         self.log = log
-        self._baton_fd = baton_fd
+        self.baton_fd = baton_fd
         self.board = board
+
+    def restore(self, resources: Mapping[int, Resources]) -> None:
+        """After an upgrade: those of the generations that are there already."""
+        self._resources.update(resources)
 
     def items(self) -> ItemsView[int, Resources]:
         """All that are kept."""
@@ -68,7 +72,7 @@ class Generations:
             listeners=resources.addresses,
             log_fd=resources.log_fd,
             access_fd=resources.access_fd,
-            baton_fd=self._baton_fd,
+            baton_fd=self.baton_fd,
             scoreboard_fd=self.board.fd,
             tls=None if resources.tls is None else resources.tls.material,
         )

@@ -10,7 +10,7 @@ the fresh file under the same number (USR1).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prefork.errors import ConfigError
 from prefork.observe.log import open_log
@@ -21,8 +21,13 @@ _STREAMS = {"stdout": 1, "stderr": 2}
 class LogFiles:
     """Open log files by path."""
 
-    def __init__(self) -> None:
-        self._open: dict[str, int] = {}
+    def __init__(self, inherited: Mapping[str, int] | None = None) -> None:
+        """`inherited`: files that are open already, by path."""
+        self._open: dict[str, int] = dict(inherited or {})
+
+    def descriptors(self) -> dict[str, int]:
+        """What is open, by path."""
+        return dict(self._open)
 
     def open(self, output: str) -> int:
         """The descriptor for `[log] output` or `access`: a stream of the master's, or a file. Raises ConfigError."""

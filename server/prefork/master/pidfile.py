@@ -26,7 +26,7 @@ class PidFile:
     __slots__ = ("_fd", "path")
 
     def __init__(self, path: Path, fd: int) -> None:
-        """For `acquire` only: `fd` is open and locked."""
+        """For `acquire`, and after an upgrade: `fd` is open and locked."""
         self.path = path
         self._fd = fd
 
@@ -48,6 +48,10 @@ class PidFile:
             os.close(fd)
             raise _unusable(path, error) from error
         return cls(path, fd)
+
+    def fileno(self) -> int:
+        """The descriptor that holds the lock."""
+        return self._fd
 
     def release(self) -> None:
         """Remove the file, if it is still ours, and let go of the lock. May be called again."""

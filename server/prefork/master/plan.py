@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prefork.master import recycling
+from prefork.master import recycling, upgrading
 from prefork.master.actions import (
     Abort,
     Action,
@@ -25,9 +25,11 @@ from prefork.master.actions import (
     DrainWorker,
     DumpWorker,
     DumpZygote,
+    ExecuteProgram,
     ExitZygote,
     Finish,
     Forget,
+    KillTrial,
     KillWorker,
     KillZygote,
     MeasureMemory,
@@ -36,6 +38,7 @@ from prefork.master.actions import (
     SpawnWorker,
     StopWorker,
     TerminateWorker,
+    TryUpgrade,
 )
 from prefork.master.state import (
     Generation,
@@ -59,7 +62,7 @@ def plan(pool: Pool, now: float) -> list[Action]:
         # First: they change what the rest depends on.
         return overdue
     if pool.stop is not Stop.NO:
-        return [*_stopping(pool), *_ending_zygotes(pool), *_finish(pool)]
+        return [*_stopping(pool), *_end_trial(pool), *_ending_zygotes(pool), *_finish(pool)]
     return [
         *_generations(pool, now),
         *_failed_workers(pool),
@@ -67,6 +70,7 @@ def plan(pool: Pool, now: float) -> list[Action]:
         *_fill_slots(pool, now),
         *_retire_workers(pool),
         *_ending_zygotes(pool),
+        *_upgrade(pool, now),
     ]
 
 
@@ -78,6 +82,7 @@ def next_deadline(pool: Pool, now: float) -> float | None:
         times += [slot.retry_at for slot in pool.slots.values()]
         times.append(pool.restart_at)
         times += recycling.deadlines(pool)
+        times += upgrading.deadlines(pool)
         if pool.parked_generation is not None:
             times.append(pool.parked_generation.parked_until)
     return min((time for time in times if time > now), default=None)
@@ -133,9 +138,14 @@ def _stopping(pool: Pool) -> Iterator[Action]:
             yield StopWorker(worker.id, "stop")
 
 
+def _end_trial(pool: Pool) -> Iterator[Action]:
+    if pool.trial is not None and not pool.trial.killed:
+        yield KillTrial("the server stops")
+
+
 def _finish(pool: Pool) -> Iterator[Action]:
     zygotes_gone = all(each.zygote is ZygotePhase.GONE for each in pool.generations.values())
-    if zygotes_gone and not pool.workers and not pool.finished:
+    if zygotes_gone and not pool.workers and pool.trial is None and not pool.finished:
         yield Finish()
 
 
@@ -197,6 +207,18 @@ def _failed_workers(pool: Pool) -> Iterator[Action]:
         failed = pool.generations[worker.generation].phase is GenerationPhase.FAILED
         if failed and worker.is_booting:
             yield TerminateWorker(worker.id, "its generation failed")
+
+
+def _upgrade(pool: Pool, now: float) -> Iterator[Action]:
+    """Last in a plan: after the exec, nothing that was decided before it is carried out."""
+    trial = pool.trial
+    if trial is not None:
+        if now >= trial.deadline and not trial.killed:
+            yield KillTrial("the new program took too long to say whether it could take over")
+    elif upgrading.may_begin(pool):
+        yield TryUpgrade()
+    elif upgrading.may_execute(pool):
+        yield ExecuteProgram()
 
 
 def _recycle(pool: Pool, now: float) -> Iterator[Action]:

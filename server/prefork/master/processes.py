@@ -40,8 +40,17 @@ class Exit:
 class Processes(Protocol):
     """What the supervisor needs from the system."""
 
-    def spawn(self, command: Sequence[str], environment: Mapping[str, str], inherit: Iterable[int]) -> int:
-        """Start a program that inherits the descriptors `inherit` under their numbers; returns its pid."""
+    def spawn(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        inherit: Iterable[int],
+        streams: Mapping[int, int] | None = None,
+    ) -> int:
+        """Start a program that inherits the descriptors `inherit` under their numbers; returns its pid.
+
+        `streams`: its standard streams, as descriptors of ours.
+        """
 
     def kill(self, pid: int, number: int) -> None:
         """Send a signal to a child that has not been collected."""
@@ -59,13 +68,20 @@ class Processes(Protocol):
 class SystemProcesses:
     """The real ones."""
 
-    def spawn(self, command: Sequence[str], environment: Mapping[str, str], inherit: Iterable[int]) -> int:
+    def spawn(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        inherit: Iterable[int],
+        streams: Mapping[int, int] | None = None,
+    ) -> int:
         """Start `command[0]` (a path, or a name looked up in PATH) with a clean signal state. Raises OSError.
 
         Everything of ours is close-on-exec. dup2 of a descriptor onto itself in a file action clears that flag in the
         child alone (POSIX.1-2024 posix_spawn_file_actions_adddup2, glibc >= 2.29, musl).
         """
         actions = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in sorted(set(inherit))]
+        actions += [(os.POSIX_SPAWN_DUP2, fd, stream) for stream, fd in (streams or {}).items()]
         return os.posix_spawnp(
             command[0],
             list(command),

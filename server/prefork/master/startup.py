@@ -8,14 +8,19 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
 
 from setproctitle import setproctitle
 
 from prefork.ipc.control import Result
 from prefork.ipc.scoreboard import Scoreboard
-from prefork.master.control import open_control
+from prefork.master.control import ControlSocket, open_control
+from prefork.master.events import Event, ReloadAsked
 from prefork.master.generations import Generations
+from prefork.master.handover import Handover, take
 from prefork.master.journal import Journal
 from prefork.master.links import Links
 from prefork.master.logfiles import LogFiles
@@ -26,74 +31,173 @@ from prefork.master.resources import LoadSettings, prepare
 from prefork.master.signals import SignalInbox
 from prefork.master.state import Pool
 from prefork.master.supervisor import Supervisor
+from prefork.master.takeover import describe, restore_links, restore_resources
+from prefork.master.upgrade import Program, Upgrade
 from prefork.net.backlog import effective_backlog
+from prefork.settings.model import Settings
 from prefork.version import __version__
 
 
-def serve(load_settings: LoadSettings, processes: Processes | None = None) -> int:
-    """Run a server until it ends; returns the exit code.
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What a master has before it supervises, and what happens first."""
+
+    pool: Pool
+    generations: Generations
+    control: ControlSocket
+    pid_file: PidFile | None
+    first: Event
+    waiting: Sequence[int] = ()
+    """Connections of those who wait for the end of an upgrade."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """What both ways to begin need."""
+
+    load_settings: LoadSettings
+    processes: Processes
+    links: Links
+    cleanup: ExitStack
+
+
+def serve(
+    load_settings: LoadSettings, processes: Processes | None = None, program: Program | None = None
+) -> int:
+    """Run a server until it ends; returns the exit code. `program`: how to execute it anew, for an upgrade.
 
     Raises PreforkError for everything that is wrong before the pool exists.
     """
+    handover = take()
     # First of all, for a mistake in it must leave no trace.
-    settings = load_settings()
+    settings = load_settings() if handover is None else None
     processes = processes or SystemProcesses()
     keep_from_children()
     with ExitStack() as cleanup:
         # Handlers before the pid file: whoever reads it may send a signal at once.
         inbox = SignalInbox()
         cleanup.callback(inbox.close)
-        # The pid file before anything is bound: "already running" says more than "address in use", and a stale one is
-        # replaced by the one process that holds its lock.
-        if settings.server.pid_file is not None:
-            cleanup.callback(PidFile.acquire(settings.server.pid_file).release)
-        # Users are looked up, log files opened and addresses bound by the master, as root if it is root; the pool gets
-        # descriptors. Listeners come last: from then on clients wait for an answer.
-        files = LogFiles()
-        cleanup.callback(files.close_except, ())
-        resources = prepare(settings, files)
-        title = f"prefork: master [{settings.server.name}]" if settings.server.name else "prefork: master"
-        setproctitle(title)
-        log = Journal(resources.log())
-        log.info(
-            "starting", version=__version__, python=sys.version.split()[0], name=settings.server.name or None
-        )
-        for warning in resources.warnings:
-            log.warning("certificate_warning", problem=warning)
-        for _, address in resources.addresses:
-            log.info("listening", address=address)
-        backlog = effective_backlog(settings.server.backlog)
-        if backlog < settings.server.backlog:
-            hint = "raise net.core.somaxconn (sysctl), or lower server.backlog"
-            log.warning("backlog_limited", asked=settings.server.backlog, got=backlog, hint=hint)
-        control, unavailable = open_control(settings.server.control, time.monotonic)
-        cleanup.callback(control.close, Result(ok=False, error="the server has ended"))
-        if unavailable:
-            hint = "commands such as `prefork status` need server.control; signals work without it"
-            log.warning("control_unavailable", error=unavailable, hint=hint)
-        elif control.path is not None:
-            log.info("control_listening", path=control.path)
-        # One for the workers of all generations, who wait for connections side by side during a reload.
-        baton_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        cleanup.callback(os.close, baton_fd)
-        board = Scoreboard()
-        cleanup.callback(board.close)
-        pool = Pool()
         links = Links(inbox)
         cleanup.callback(links.close)
-        generations = Generations(
-            pool, processes, links, files, load_settings, resources, log, baton_fd, board
-        )
-        # After the last worker is gone, which the supervisor waits for: until then the backlog is served.
-        cleanup.callback(generations.close)
         # Before the first zygote: its first worker must find us as the one who adopts it.
         processes.become_subreaper()
-        first = generations.start(resources)
-        overseer = Overseer(pool, processes, generations, board, time.monotonic)
-        supervisor = Supervisor(pool, processes, inbox, links, generations, overseer, control, time.monotonic)
-        code = supervisor.run(first)
-        generations.close()
-        generations.log.info("stopped", code=code)
-        error = "" if code == 0 else f"the server has ended with exit code {code}"
-        control.close(Result(ok=code == 0, text="stopped", error=error))
-        return code
+        means = _Means(load_settings, processes, links, cleanup)
+        if handover is not None:
+            held = _take_over(handover, means)
+        else:
+            assert settings is not None, "they have just been loaded"
+            held = _begin(settings, means)
+        return _supervise(held, means, inbox, program)
+
+
+def _supervise(held: _Held, means: _Means, inbox: SignalInbox, program: Program | None) -> int:
+    pool, generations, control = held.pool, held.generations, held.control
+
+    def written_down(waiting: Sequence[int]) -> Handover:
+        return describe(pool, means.links, generations, control, held.pid_file, waiting)
+
+    overseer = Overseer(pool, means.processes, generations, generations.board, time.monotonic)
+    upgrade = Upgrade(means.processes, program, written_down)
+    supervisor = Supervisor(
+        pool, means.processes, inbox, means.links, generations, overseer, control, upgrade, time.monotonic
+    )
+    supervisor.adopt_waiting(held.waiting)
+    code = supervisor.run(held.first)
+    generations.close()
+    generations.log.info("stopped", code=code)
+    error = "" if code == 0 else f"the server has ended with exit code {code}"
+    control.close(Result(ok=code == 0, text="stopped", error=error))
+    return code
+
+
+def _begin(settings: Settings, means: _Means) -> _Held:
+    """Everything is opened for the first time."""
+    cleanup = means.cleanup
+    # The pid file before anything is bound: "already running" says more than "address in use", and a stale one is
+    # replaced by the one process that holds its lock.
+    pid_file = None
+    if settings.server.pid_file is not None:
+        pid_file = PidFile.acquire(settings.server.pid_file)
+        cleanup.callback(pid_file.release)
+    # Users are looked up, log files opened and addresses bound by the master, as root if it is root; the pool gets
+    # descriptors. Listeners come last: from then on clients wait for an answer.
+    files = LogFiles()
+    cleanup.callback(files.close_except, ())
+    resources = prepare(settings, files)
+    _set_title(settings)
+    log = Journal(resources.log())
+    log.info("starting", version=__version__, python=_python(), name=settings.server.name or None)
+    for warning in resources.warnings:
+        log.warning("certificate_warning", problem=warning)
+    for _, address in resources.addresses:
+        log.info("listening", address=address)
+    backlog = effective_backlog(settings.server.backlog)
+    if backlog < settings.server.backlog:
+        hint = "raise net.core.somaxconn (sysctl), or lower server.backlog"
+        log.warning("backlog_limited", asked=settings.server.backlog, got=backlog, hint=hint)
+    control, unavailable = open_control(settings.server.control, time.monotonic)
+    cleanup.callback(control.close, Result(ok=False, error="the server has ended"))
+    if unavailable:
+        hint = "commands such as `prefork status` need server.control; signals work without it"
+        log.warning("control_unavailable", error=unavailable, hint=hint)
+    elif control.path is not None:
+        log.info("control_listening", path=control.path)
+    # One for the workers of all generations, who wait for connections side by side during a reload.
+    baton_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    cleanup.callback(os.close, baton_fd)
+    board = Scoreboard()
+    cleanup.callback(board.close)
+    pool = Pool()
+    generations = Generations(
+        pool, means.processes, means.links, files, means.load_settings, resources, log, baton_fd, board
+    )
+    # After the last worker is gone, which the supervisor waits for: until then the backlog is served.
+    cleanup.callback(generations.close)
+    return _Held(pool, generations, control, pid_file, generations.start(resources))
+
+
+def _take_over(handover: Handover, means: _Means) -> _Held:
+    """Everything is there: another program was this process until a moment ago. What is new is read by a reload."""
+    cleanup = means.cleanup
+    pid_file = None
+    if handover.pid_file is not None:
+        path, fd = handover.pid_file
+        pid_file = PidFile(Path(path), fd)
+        cleanup.callback(pid_file.release)
+    files = LogFiles(handover.log_files)
+    cleanup.callback(files.close_except, ())
+    resources = restore_resources(handover)
+    in_force = resources[handover.in_force]
+    _set_title(in_force.settings)
+    log = Journal(in_force.log())
+    log.info("upgraded", version=__version__, from_version=handover.release, python=_python())
+    listener = None if handover.control is None else handover.control.listener()
+    control = ControlSocket(listener, time.monotonic)
+    cleanup.callback(control.close, Result(ok=False, error="the server has ended"))
+    cleanup.callback(os.close, handover.baton_fd)
+    board = Scoreboard.inherited(handover.board_fd)
+    cleanup.callback(board.close)
+    restore_links(handover, means.links)
+    generations = Generations(
+        handover.pool,
+        means.processes,
+        means.links,
+        files,
+        means.load_settings,
+        in_force,
+        log,
+        handover.baton_fd,
+        board,
+    )
+    generations.restore(resources)
+    cleanup.callback(generations.close)
+    return _Held(handover.pool, generations, control, pid_file, ReloadAsked(), handover.waiting)
+
+
+def _set_title(settings: Settings) -> None:
+    name = settings.server.name
+    setproctitle(f"prefork: master [{name}]" if name else "prefork: master")
+
+
+def _python() -> str:
+    return sys.version.split()[0]

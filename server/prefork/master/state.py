@@ -187,6 +187,16 @@ class Generation:
 
 
 @dataclass(slots=True)
+class Trial:
+    """A child that finds out whether a new program could take over."""
+
+    pid: int
+    deadline: float
+    killed: str = ""
+    """Why it was sent SIGKILL."""
+
+
+@dataclass(slots=True)
 class Pool:
     """Everything the master decides about."""
 
@@ -208,6 +218,10 @@ class Pool:
     rollback_wanted: bool = False
     measure_at: float = 0.0
     """When the workers' memory is looked at again, if it is limited."""
+    upgrade_wanted: bool = False
+    trial: Trial | None = None
+    upgrade_due: bool = False
+    """The trial of the new program has succeeded."""
     restart_failures: int = 0
     restart_at: float = 0.0
     """Not before this time is a generation started for a dead zygote."""

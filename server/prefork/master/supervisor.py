@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from prefork.master.actions import record
 from prefork.master.control import ControlSocket
@@ -33,8 +33,9 @@ from prefork.master.plan import next_deadline, plan
 from prefork.master.processes import Exit, Processes
 from prefork.master.signals import SignalInbox
 from prefork.master.stacktaking import StackTaking
-from prefork.master.state import Pool
+from prefork.master.state import Pool, Stop
 from prefork.master.transitions import apply
+from prefork.master.upgrade import Upgrade
 
 JUMP_S = 5.0
 """A wait that ends so much later than it should means that this process, or the machine, stood still."""
@@ -66,6 +67,7 @@ class Supervisor:
         generations: Generations,
         overseer: Overseer,
         control: ControlSocket,
+        upgrade: Upgrade,
         clock: Callable[[], float],
     ) -> None:
         self._pool = pool
@@ -74,7 +76,7 @@ class Supervisor:
         self._links = links
         self._generations = generations
         self._overseer = overseer
-        self._effects = Effects(pool, processes, links, generations)
+        self._effects = Effects(pool, processes, links, generations, upgrade, self._last_orders, clock)
         self._oom = OomCounter()
         self._clock = clock
         links.watch(control)
@@ -82,6 +84,11 @@ class Supervisor:
         self._desk = Desk(
             control, pool, generations, stack_taking, self._has_happened, self._reopen_logs, clock
         )
+
+    def adopt_waiting(self, connections: Iterable[int]) -> None:
+        """Those who asked the program before this one for an upgrade."""
+        for fd in connections:
+            self._desk.adopt(fd)
 
     def run(self, first: Event) -> int:
         """Supervise from the start of the first generation to the end of the last process; returns the exit code."""
@@ -135,6 +142,10 @@ class Supervisor:
             elif number is signal.SIGUSR1:
                 self._reopen_logs()
 
+    def _last_orders(self) -> Sequence[int] | None:
+        self._take_signals()
+        return self._desk.waiting if self._pool.stop is Stop.NO else None
+
     def _receive(self) -> None:
         self._happened(self._links.receive(self._generations.log))
 
@@ -152,6 +163,9 @@ class Supervisor:
         """Stacks that a process left behind: its own, unless two of a generation crash in the same moment."""
         if exit.code == 0:
             return ""
+        trial = self._pool.trial
+        if trial is not None and trial.pid == exit.pid:
+            return self._effects.trial_output()
         for worker in self._pool.workers.values():
             if worker.pid == exit.pid:
                 return self._generations.stacks_of(worker.generation)

@@ -6,7 +6,7 @@ the log should say is returned. Must not know: what is done about it (see `plan`
 
 from __future__ import annotations
 
-from prefork.master import deaths, recycling
+from prefork.master import deaths, recycling, upgrading
 from prefork.master.events import (
     ClockJumped,
     Event,
@@ -24,6 +24,8 @@ from prefork.master.events import (
     StartRefused,
     StopAsked,
     UpgradeAsked,
+    UpgradeRefused,
+    UpgradeTried,
     WorkerAccepts,
     WorkerChannelEnded,
     WorkerDoomed,
@@ -84,7 +86,11 @@ def apply(pool: Pool, event: Event, now: float) -> list[Note]:
         case RecycleAsked():
             return recycling.asked(pool, event, now)
         case UpgradeAsked():
-            return [Note("warning", "upgrade_refused", {"error": "not possible yet", "by": event.by})]
+            return upgrading.asked(pool, event.by)
+        case UpgradeTried():
+            return upgrading.tried(pool, event)
+        case UpgradeRefused():
+            return upgrading.refused(pool, event)
         case ClockJumped():
             return _clock_jumped(pool, event)
 
@@ -301,4 +307,6 @@ def _clock_jumped(pool: Pool, event: ClockJumped) -> list[Note]:
     for generation in pool.generations.values():
         generation.deadline += event.by_s
         generation.parked_until += event.by_s
+    if pool.trial is not None:
+        pool.trial.deadline += event.by_s
     return [Note("warning", "clock_jumped", {"by_s": round(event.by_s, 1)})]

@@ -30,6 +30,8 @@ class GenerationWait:
             return Result(ok=False, error=f"the server was told to stop ({note.fields.get('by')})")
         if note.event == f"{self._what}_refused":
             return Result(ok=False, error=str(note.fields.get("error", "")))
+        if note.event == "upgrade_failed" and self._what == "upgrade":
+            return self._failed(note)
         if self._generation is None:
             # A generation that replaces one whose zygote died ("reason") has the old settings.
             if note.event == f"{self._what}_started" and not note.fields.get("reason"):

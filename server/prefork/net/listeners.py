@@ -51,9 +51,24 @@ class Listener:
             self.address = real_address(sock)
             self._file_id = None
 
+    @classmethod
+    def inherited(cls, spec: ListenSpec, fd: int, address: TcpAddress | UnixAddress) -> Listener:
+        """The one that had this descriptor before the process executed a program anew; -1: it was closed already."""
+        if fd >= 0:
+            return cls(spec, adopt(fd))
+        listener = cls.__new__(cls)
+        listener.spec, listener.address, listener._file_id = spec, address, None
+        listener._sock = socket.socket(socket.AF_UNIX)
+        listener._sock.close()
+        return listener
+
     def fileno(self) -> int:
         """The descriptor, -1 once closed."""
         return self._sock.fileno()
+
+    def accept(self) -> tuple[socket.socket, object]:
+        """The next connection, and who it is from. Raises BlockingIOError if nobody waits, OSError as accept(2)."""
+        return self._sock.accept()
 
     def is_reachable(self) -> bool:
         """Its socket file, if it has one, is still there and still ours."""

@@ -27,6 +27,9 @@ class FakeLinks:
             self.faults -= 1
             raise OSError("out of everything")
 
+    def watch(self, other: object) -> None:
+        pass
+
     def receive(self, log: Journal) -> list[Any]:
         return [StopAsked(fast=False, by="test")]
 
@@ -35,10 +38,12 @@ def run(faults: int, log_fd: int) -> int:
     pool = Pool()
     inbox = SimpleNamespace(take=list)
     processes = SimpleNamespace(reap=lambda learn: [])
+    processes.kill = lambda pid, number: None
     generations = SimpleNamespace(log=Journal(Log(log_fd, "info")))
     links: Any = FakeLinks(pool, faults)
     overseer = SimpleNamespace(next_look=None, look=list)
-    parts: Any = (processes, inbox, links, generations, overseer)
+    control = SimpleNamespace(deadline=None, take=list)
+    parts: Any = (processes, inbox, links, generations, overseer, control, SimpleNamespace())
     loop = supervisor.Supervisor(pool, *parts, clock=lambda: 0.0)
     return loop.run(PauseAsked())
 

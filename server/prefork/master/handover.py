@@ -1,0 +1,155 @@
+"""All that a master knows and holds, as one document: written before it executes itself anew, read by the program after it.
+
+Owns: the shape of that document, and which descriptors go with it. Runs in: master, before and after an upgrade; cli
+(`prefork check`, which finds out whether a new release can read it). Must not know: how the program is executed.
+
+Descriptors keep their numbers across exec, processes their parent, times of the monotonic clock their meaning: so numbers are
+all there is to say. Objects that one release knows and the other does not are left out or get their defaults.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import msgspec
+
+from prefork.errors import ConfigError
+from prefork.identity import Identity
+from prefork.master.state import Pool
+from prefork.master.tls import TlsFiles
+from prefork.net.address import parse_address
+from prefork.net.listeners import Listener, ListenSpec
+from prefork.settings.model import Settings
+
+HANDOVER_VERSION = 1
+
+VARIABLE = "PREFORK_HANDOVER"
+"""The environment variable with the number of the descriptor. Not an argument: `ps` would show it for ever."""
+
+
+class SocketState(msgspec.Struct, frozen=True, kw_only=True):
+    """A listening socket."""
+
+    fd: int
+    """-1: it is closed; only its address is of interest, for a rollback."""
+    address: str
+    asked: str
+    """The address in the settings, such as one with port 0."""
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+
+    @classmethod
+    def of(cls, listener: Listener) -> SocketState:
+        """What there is to say about one."""
+        return cls(
+            fd=listener.fileno(),
+            address=str(listener.address),
+            asked=str(listener.spec.address),
+            mode=listener.spec.mode,
+            uid=listener.spec.uid,
+            gid=listener.spec.gid,
+        )
+
+    @classmethod
+    def of_spec(cls, spec: ListenSpec) -> SocketState:
+        """What is to be listened on, whether it is or not."""
+        text = str(spec.address)
+        return cls(fd=-1, address=text, asked=text, mode=spec.mode, uid=spec.uid, gid=spec.gid)
+
+    def spec(self) -> ListenSpec:
+        """What it was made for."""
+        return ListenSpec(parse_address(self.asked), self.mode, self.uid, self.gid)
+
+    def listener(self) -> Listener:
+        """The listener again."""
+        return Listener.inherited(self.spec(), self.fd, parse_address(self.address))
+
+
+class ResourcesState(msgspec.Struct, frozen=True, kw_only=True):
+    """`prefork.master.resources.Resources`."""
+
+    settings: Settings
+    identity: Identity
+    specs: list[SocketState]
+    listeners: list[int]
+    """Places in `Handover.sockets`: generations share them."""
+    addresses: list[tuple[int, str]]
+    log_fd: int
+    access_fd: int | None
+    tls: TlsFiles | None
+    stacks_fd: int | None
+
+
+class Handover(msgspec.Struct, frozen=True, kw_only=True):
+    """The document."""
+
+    v: int = HANDOVER_VERSION
+    release: str
+    """Of prefork that wrote it."""
+    pid: int
+    pool: Pool
+    sockets: list[SocketState]
+    resources: dict[int, ResourcesState]
+    in_force: int
+    """Whose resources are in force."""
+    log_files: dict[str, int]
+    pid_file: tuple[str, int] | None
+    baton_fd: int
+    board_fd: int
+    control: SocketState | None
+    waiting: list[int]
+    """Connections of the control socket."""
+    workers: dict[int, int]
+    """Channels: worker -> descriptor, generation -> descriptor."""
+    zygotes: dict[int, int]
+
+    def descriptors(self) -> Iterator[int]:
+        """Those that the next program needs, besides the standard streams."""
+        sockets = [*self.sockets, *([self.control] if self.control is not None else [])]
+        yield from (each.fd for each in sockets if each.fd >= 0)
+        yield from (each.stacks_fd for each in self.resources.values() if each.stacks_fd is not None)
+        yield from self.log_files.values()
+        yield from self.workers.values()
+        yield from self.zygotes.values()
+        yield from self.waiting
+        yield from (self.baton_fd, self.board_fd)
+        if self.pid_file is not None:
+            yield self.pid_file[1]
+
+
+def write(handover: Handover) -> int:
+    """A memfd with the document: nobody else can read it, and it leaves no file. Raises OSError."""
+    fd = os.memfd_create("prefork-handover")
+    try:
+        with os.fdopen(os.dup(fd), "wb") as file:
+            file.write(msgspec.json.encode(handover))
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def take() -> Handover | None:
+    """The document that the program before this one left; None if there was none. Raises ConfigError."""
+    text = os.environ.pop(VARIABLE, "")
+    if not text.isdecimal():
+        return None
+    try:
+        with os.fdopen(int(text), "rb") as file:
+            file.seek(0)
+            data = file.read()
+    except OSError as error:
+        raise ConfigError(f"{VARIABLE}={text}: cannot be read: {error.strerror}") from error
+    try:
+        handover = msgspec.json.decode(data, type=Handover)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise ConfigError(
+            f"this release does not understand what the running master knows: {error}"
+        ) from error
+    if handover.v != HANDOVER_VERSION:
+        raise ConfigError(
+            f"this release takes over masters of version {HANDOVER_VERSION}, not {handover.v}: restart instead"
+        )
+    return handover
