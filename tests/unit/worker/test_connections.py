@@ -1,0 +1,95 @@
+"""The registry of connections: who is evicted, who is limited when the worker drains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from prefork.worker.connection import Phase
+from support.serving import Client, FakeClock, Station, hello, station
+
+GET = b"GET / HTTP/1.1\r\nHost: t\r\n\r\n"
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def made(clock: FakeClock) -> Iterator[Station]:
+    with station(hello, clock=clock) as made:
+        yield made
+
+
+def idle(made: Station, clock: FakeClock) -> Client:
+    """A connection that has been idle since now; a second later."""
+    client = made.connect(GET)
+    assert client.connection is not None
+    assert client.connection.phase is Phase.IDLE
+    clock.now += 1.0
+    return client
+
+
+def test_longest_idle_first(made: Station, clock: FakeClock) -> None:
+    clients = [idle(made, clock) for _ in range(4)]
+    clients[0].ask(GET)
+    assert made.connections.close_idle(2) == 2
+    assert [client.ended() for client in clients] == [False, True, True, False]
+    assert len(made.connections) == 2
+
+
+def test_who_is_served_is_not_evicted(made: Station, clock: FakeClock) -> None:
+    busy = [
+        made.connect(b"GET /"),
+        made.connect(GET[:-2]),
+        made.connect(b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\n"),
+    ]
+    assert made.connections.close_idle() == 0
+    assert not any(client.ended() for client in busy)
+    fresh = made.connect()
+    assert made.connections.close_idle() == 1
+    assert fresh.ended()
+
+
+def test_none_and_fewer_than_asked(made: Station, clock: FakeClock) -> None:
+    assert made.connections.close_idle(5) == 0
+    idle(made, clock)
+    assert made.connections.close_idle(5) == 1
+    assert made.connections.close_idle() == 0
+
+
+def test_room_is_announced(made: Station, clock: FakeClock) -> None:
+    calls: list[int] = []
+    made.connections.on_room = lambda: calls.append(len(made.connections))
+    for _ in range(3):
+        idle(made, clock)
+    made.connections.close_idle(2)
+    assert calls == [2, 1]
+
+
+def test_closing_twice_counts_once(made: Station, clock: FakeClock) -> None:
+    calls: list[int] = []
+    made.connections.on_room = lambda: calls.append(len(made.connections))
+    client = idle(made, clock)
+    assert client.connection is not None
+    client.connection.close()
+    client.connection.close()
+    assert calls == [0]
+
+
+def test_drain_limits_silent_connections_and_cuts_nobody(made: Station, clock: FakeClock) -> None:
+    fresh, waiting, half = made.connect(), idle(made, clock), made.connect(b"GET /")
+    made.connections.drain()
+    assert not any(client.ended() for client in (fresh, waiting, half))
+    assert fresh.connection is not None
+    assert fresh.connection.deadline <= clock.now + 5.0
+    assert half.connection is not None
+    assert half.connection.deadline > clock.now + 5.0
+    assert b"Connection: close" in half.send(b" HTTP/1.1\r\nHost: t\r\n\r\n").read_to_end()
+
+
+def test_requests_are_counted(made: Station) -> None:
+    made.connect(GET * 3).ask(b"")
+    made.until(lambda: made.connections.requests == 3, "three requests")
