@@ -50,6 +50,7 @@ def test_all_keys_of_the_pep() -> None:
         "HTTP_COOKIE": "a=b",
         "REMOTE_ADDR": "192.0.2.7",
         "REMOTE_PORT": "40001",
+        "prefork.peer": "192.0.2.7:40001",
         "REQUEST_URI": "/p/a?q=1",
         "RAW_URI": "/p/a?q=1",
         "wsgi.url_scheme": "http",
