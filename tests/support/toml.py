@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,9 +13,13 @@ def dumps(tables: Mapping[str, Mapping[str, Any]]) -> str:
     lines: list[str] = []
     for table, entries in tables.items():
         lines.append(f"[{table}]")
-        lines += [f"{key} = {_value(value)}" for key, value in entries.items()]
+        lines += [f"{_key(key)} = {_value(value)}" for key, value in entries.items()]
         lines.append("")
     return "\n".join(lines)
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch("[A-Za-z0-9_-]+", key) else json.dumps(key)
 
 
 def _value(value: Any) -> str:
