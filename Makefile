@@ -5,14 +5,18 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+COUNT ?= 100000
+SEED ?=
 BIN := $(VENV)/bin
 
-.PHONY: help run test unit lint coverage clean
+.PHONY: help run test unit fuzz numbers lint coverage clean
 
 help:
 	@echo "make run       start the server with config/server.toml on http://127.0.0.1:8000"
 	@echo "make test      run all tests"
 	@echo "make unit      run the tests that start no server (seconds)"
+	@echo "make fuzz      feed damaged requests to the HTTP codec (COUNT=100000, SEED=the time of day)"
+	@echo "make numbers   write the page of numbers in docs/http.md anew"
 	@echo "make lint      check style and types"
 	@echo "make coverage  run all tests and report which lines and branches they reach"
 	@echo "make clean     remove everything that these commands made"
@@ -25,6 +29,12 @@ test: $(VENV)/.installed-test
 
 unit: $(VENV)/.installed-unit
 	$(BIN)/python -m pytest -n auto tests/unit tests/test_layers.py $(ARGS)
+
+fuzz: $(VENV)/.installed-unit
+	PYTHONPATH=tests $(BIN)/python -m fuzz --count $(COUNT) $(addprefix --seed ,$(SEED))
+
+numbers: $(VENV)/.installed-unit
+	PYTHONPATH=tests $(BIN)/python -m fuzz.numbers
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
