@@ -165,7 +165,7 @@ def decode_request(line: bytes) -> AnyRequest:
     """Raises ProtocolError with what a client's author needs to know."""
     try:
         request: AnyRequest = _requests.decode(line)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeError) as error:
         raise ProtocolError(f"no request of version {PROTOCOL_VERSION} of the protocol: {error}") from error
     if request.v != PROTOCOL_VERSION:
         raise ProtocolError(f"this server speaks version {PROTOCOL_VERSION} of the protocol, not {request.v}")
@@ -176,7 +176,7 @@ def decode_reply(line: bytes) -> AnyReply:
     """Raises ProtocolError."""
     try:
         reply: AnyReply = _replies.decode(line)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeError) as error:
         raise ProtocolError(f"the server's answer is not understood: {error}") from error
     return reply
 
