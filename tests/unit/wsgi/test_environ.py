@@ -169,7 +169,7 @@ def test_errors_go_out_at_once() -> None:
     assert lines == ["café € \\ud800\n".encode()]
     errors.writelines(["a\n", "b\n"])
     errors.write("several\nlines\n")
-    print("printed", file=errors, end="!\n")  # noqa: T201
+    print("printed", file=errors, end="!\n")
     errors.flush()
     assert b"".join(lines[1:]) == b"a\nb\nseveral\nlines\nprinted!\n"
     assert all(line.count(b"\n") <= 1 for line in lines)
