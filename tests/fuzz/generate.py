@@ -100,7 +100,8 @@ BAD_CODINGS = [
 ]  # fmt: skip
 BAD_SIZES = [
     b"+5", b"-5", b"0x5", b"5 ", b" 5", b"\t5", b"5\t", b"", b"g", b"00000000000000005", b"ffffffffffffffff",
-    b"10000000000000005", b"5;", b"5;a=\n", b"5;a\rb", b"5\x00", b"5_", b"0", b"00", b"5;" + b"a" * 300, b"fffffffffffffff", b"5,5", b"\xb25",
+    b"10000000000000005", b"5;", b"5;a=\n", b"5;a\rb", b"5\x00", b"5_", b"0", b"00", b"5;" + b"a" * 300,
+    b"fffffffffffffff", b"5,5", b"\xb25",
 ]  # fmt: skip
 LINE_ENDS = [
     b"\n",

@@ -32,7 +32,8 @@ def render(tally: Tally) -> str:
     lines += [
         "",
         f"Fuzzer, count {tally.count}, seed {tally.seed}: {tally.requests} requests read, "
-        f"{tally.refusals.total()} inputs refused ({by_status}), {tally.untouched} inputs without a refusal, {len(tally.violations)} violations.",
+        f"{tally.refusals.total()} inputs refused ({by_status}), {tally.untouched} inputs without a refusal, "
+        f"{len(tally.violations)} violations.",
         "",
     ]
     return "\n".join(lines)

@@ -47,8 +47,8 @@ PAUSE_S = 1.0
 MAX_BATONS = 64
 """Batons that are passed on together: each costs a wake-up, and nobody needs more than there are workers."""
 
-EVICT = 8
-"""Idle keep-alive connections closed at once to make room."""
+EVICT = 16
+"""Connections closed at once to make room: looking for them costs as much as accepting a few dozen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,23 +184,19 @@ class Acceptor:
         return True
 
     def _make_room(self, door: Door) -> None:
-        """Idle keep-alive connections yield to new ones; without any, the rest waits in the backlog."""
+        """Idle connections, then slow heads, yield to new ones; without any, the rest waits in the backlog."""
         if not _somebody_waits(door):
             return
-        if not self._connections.close_idle(EVICT):
-            self.pause()
-            self._pass_baton()
+        if not self._connections.make_room(EVICT):
+            self._rest()
 
     def _cannot_accept(self, error: OSError) -> None:
         """Mostly out of descriptors (EMFILE). Idle connections make room at once; without any, new ones are left to the
         other workers for a moment."""
-        closed = self._connections.close_idle(EVICT)
+        closed = self._connections.make_room(EVICT)
         now = self._loop.now
         if not closed:
-            self.pause()
-            self._pass_baton()
-            self.deadline = now + PAUSE_S
-            self._loop.watch(self)
+            self._rest()
         if now - self._told_at >= PAUSE_S:
             self._told_at = now
             reason = error.strerror or str(error)
@@ -211,7 +207,19 @@ class Acceptor:
     def expire(self) -> None:
         """The pause is over."""
         self.deadline = NEVER
-        self.resume()
+        if len(self._connections) < self._connections.maximum:
+            self.resume()
+        elif not (self._somebody_waits() and self._connections.make_room(EVICT)):  # making room resumes
+            self._rest()
+
+    def _rest(self) -> None:
+        self.pause()
+        self._pass_baton()
+        self.deadline = self._loop.now + PAUSE_S
+        self._loop.watch(self)
+
+    def _somebody_waits(self) -> bool:
+        return any(_somebody_waits(door) for door in self._doors.values())
 
     # The end ----------------------------------------------------------------------------------------------------
 

@@ -530,6 +530,11 @@ class Connection:
         elif self.phase is not APPLICATION:
             self.close()
 
+    def turn_out(self) -> None:
+        """Gives way to a new connection, in the middle of a head."""
+        self._send_now(short_answer(503, date_and_server=self._home.context.stamp.both))
+        self.close()
+
     def limit_until(self, deadline: float) -> None:
         """Ends the present phase at `deadline` (monotonic seconds)."""
         self.deadline = deadline

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from heapq import nsmallest
 from typing import TYPE_CHECKING, Any
 
 from prefork.http.limits import Limits
@@ -25,6 +26,9 @@ from prefork.wsgi.static import StaticFiles
 
 if TYPE_CHECKING:
     from prefork.worker.preamble import Preamble
+
+HEAD_PATIENCE_S = 1.0
+"""A head fits into the first packets of a connection. Who takes longer gives way to others, but only when there is no room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +168,20 @@ class Connections:
         """Closes those that are between two requests, longest idle first, at most `most`. Gives how many."""
         idle: list[Connection | Preamble] = [*self._arriving]
         idle += [c for c in self._members if c.phase in (Phase.IDLE, Phase.FRESH, Phase.LINGER)]
-        idle.sort(key=lambda connection: connection.deadline)
-        chosen = idle[:most]
+        chosen = idle if most is None else nsmallest(most, idle, key=lambda connection: connection.deadline)
         for connection in chosen:
             connection.close()
+        return len(chosen)
+
+    def make_room(self, most: int) -> int:
+        """Closes at most `most` for the sake of new ones: idle ones, and if there are none, those whose head has been on its way
+        for longer than an honest client needs. Gives how many."""
+        return self.close_idle(most) or self._turn_out_slow_heads(most)
+
+    def _turn_out_slow_heads(self, most: int) -> int:
+        latest = self.loop.now + self.times.header_s - HEAD_PATIENCE_S
+        slow = [c for c in self._members if c.phase is Phase.HEAD and c.deadline < latest]
+        chosen = nsmallest(most, slow, key=lambda connection: connection.deadline)
+        for connection in chosen:
+            connection.turn_out()
         return len(chosen)

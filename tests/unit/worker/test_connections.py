@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from prefork.worker.connection import Phase
+from prefork.worker.connections import HEAD_PATIENCE_S
 from support.serving import Client, FakeClock, Station, hello, station
 
 GET = b"GET / HTTP/1.1\r\nHost: t\r\n\r\n"
@@ -93,3 +94,21 @@ def test_drain_limits_silent_connections_and_cuts_nobody(made: Station, clock: F
 def test_requests_are_counted(made: Station) -> None:
     made.connect(GET * 3).ask(b"")
     made.until(lambda: made.connections.requests == 3, "three requests")
+
+
+def test_room_is_made_by_idle_ones_first_then_by_slow_heads(made: Station, clock: FakeClock) -> None:
+    slow = [made.connect(b"GET / HT") for _ in range(3)]
+    clock.now += HEAD_PATIENCE_S + 1
+    made.turn()
+    quick = made.connect(b"GET / HT")
+    body = made.connect(b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\n")
+    rests = idle(made, clock)
+    made.turn()
+    assert made.connections.make_room(2) == 1
+    assert rests.ended()
+    assert made.connections.make_room(2) == 2
+    assert made.connections.make_room(9) == 1
+    assert all(client.ended() and b" 503 " in client.received for client in slow)
+    assert made.connections.make_room(9) == 0
+    assert not quick.ended()
+    assert not body.ended()
