@@ -201,6 +201,7 @@ class Response(msgspec.Struct, eq=False):
             if count == 1:
                 (data,) = body
                 if type(data) is bytes and not self.head_sent:
+                    self._iterable = ()  # has no close(); and a slow reader need not keep it: what is not sent is in the outbox
                     return self._whole(data)
             elif all(type(data) is bytes for data in body) and not self.head_sent:
                 total = sum(map(len, body))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -104,3 +106,18 @@ def test_a_flood_that_ends_at_once_is_dealt_with_a_part_a_turn() -> None:
             left.append(sum(member.phase is Phase.HEAD for member in worker.members))
         assert left == [3 * MAX_DUE, 2 * MAX_DUE, MAX_DUE, 0]
         assert all(b" 408 " in client.read_some() for client in clients)
+
+
+def test_a_large_body_waits_on_disk_for_its_reader_and_nowhere_else() -> None:
+    def app(environ: dict[str, Any], start_response: Start) -> list[bytes]:
+        start_response("200 OK", [])
+        return [bytes(5_000_000)]
+
+    tracemalloc.start()
+    try:
+        with station(app) as worker:
+            worker.connect(GET % b"")
+            gc.collect()
+            assert tracemalloc.get_traced_memory()[0] < 2_000_000
+    finally:
+        tracemalloc.stop()
