@@ -150,7 +150,7 @@ def test_kill_after_zero_never_replaces() -> None:
 durations = st.sampled_from([0.0, 0.5, 1.0, 2.0, 7.0, 30.0])
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     limits=st.builds(RequestLimits, durations, durations, durations),
     begins=st.lists(st.floats(0.0, 50.0), min_size=1, max_size=4),
