@@ -377,7 +377,11 @@ class Connection:
                     return False
                 left -= sent
             elif self._send_slow(output):
-                left -= sum(map(len, output)) if type(output) is tuple else 0
+                left -= (
+                    sum(map(len, output))
+                    if isinstance(output, tuple) and not isinstance(output, FileSpan)
+                    else 0
+                )
             else:
                 return False
             if not response.done:

@@ -209,11 +209,11 @@ class Response(msgspec.Struct, eq=False):
                     return self._whole(b"".join(body))
                 self._iterator = iter(body)
                 return self._render_head(total)
-        elif kind is FileWrapper and not self.head_sent and not self._bodyless():
+        elif kind is FileWrapper and not self.head_sent:
             span = body.span()  # type: ignore[attr-defined]
             if span is not None:
                 return self._first_of_file(span)
-        if body is None or kind is bytes or kind is str:  # the last two are iterables, of what is no body
+        if body is None or isinstance(body, bytes | str):  # the last two are iterables, of what is no body
             raise ApplicationError(f"the application must return an iterable of bytes, not {kind.__name__}")
         self._iterator = iter(body)
         return None
