@@ -87,6 +87,13 @@ def show_environ(environ: Environ, query: dict[str, str]) -> Answer:
     return plain(json.dumps(shown).encode())
 
 
+def file(environ: Environ, query: dict[str, str]) -> Answer:
+    """The file `path`, for the server to send as it can."""
+    opened = open(query["path"], "rb")  # noqa: SIM115 - the server closes it
+    headers = [("Content-Length", str(os.fstat(opened.fileno()).st_size))]
+    return "200 OK", headers, environ["wsgi.file_wrapper"](opened)
+
+
 def boom(environ: Environ, query: dict[str, str]) -> Answer:
     raise RuntimeError("boom")
 
@@ -100,5 +107,6 @@ PAGES: dict[str, Callable[[Environ, dict[str, str]], Answer]] = {
     "/digest": digest,
     "/echo": echo,
     "/environ": show_environ,
+    "/file": file,
     "/boom": boom,
 }

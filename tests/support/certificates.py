@@ -33,8 +33,22 @@ class Authority:
         """A certificate in `name`.pem for these host names and addresses. A negative number of days: it is over."""
         pair = Pair(self.directory / f"{name}.pem", self.directory / f"{name}.key")
         request, extensions = self.directory / f"{name}.csr", self.directory / f"{name}.ext"
-        _openssl("req", "-new", *_EC, "-subj", subject or f"/CN={name}", "-keyout", pair.key, "-out", request)
-        names = [f"IP:{host}" if host.replace(".", "").isdecimal() or ":" in host else f"DNS:{host}" for host in hosts]
+        _openssl(
+            "req",
+            "-new",
+            "-utf8",
+            *_EC,
+            "-subj",
+            subject or f"/CN={name}",
+            "-keyout",
+            pair.key,
+            "-out",
+            request,
+        )
+        names = [
+            f"IP:{host}" if host.replace(".", "").isdecimal() or ":" in host else f"DNS:{host}"
+            for host in hosts
+        ]
         lines = [f"subjectAltName={','.join(names)}"] if names else []
         extensions.write_text("\n".join(["basicConstraints=CA:FALSE", *lines]) + "\n")
         _openssl(
@@ -51,4 +65,6 @@ def lock(key: Path, password: str, locked: Path) -> Path:
 
 
 def _openssl(*arguments: str | Path) -> None:
-    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    subprocess.run(
+        ["openssl", *map(str, arguments)], check=True, capture_output=True, stdin=subprocess.DEVNULL
+    )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prefork.errors import ConfigError
-from prefork.net.certificates import UnusableError, examine, in_words, time_problem
+from prefork.net.certificates import UnusableError, cipher_problem, examine, in_words, time_problem
 from prefork.net.tls import PEM_CERTIFICATE, Credential, Material, server_context
 from prefork.settings import tomltext
 from prefork.settings.model import Settings
@@ -45,6 +45,8 @@ def read_tls_files(settings: Settings, clock: Callable[[], float]) -> TlsFiles |
     ]
     found = [_credential(place, entry, clock(), problems, warnings) for place, entry in entries]
     client_ca = _client_ca(tls.client_ca, problems)
+    if tls.ciphers and (problem := cipher_problem(tls.ciphers)) is not None:
+        problems.append(f"tls.ciphers = {tomltext.text(tls.ciphers)}: cannot be used: {problem}")
     credentials = tuple(credential for credential in found if credential is not None)
     material = Material(
         credentials=credentials,
@@ -103,10 +105,8 @@ def _read(where: str, path: str, problems: list[str]) -> bytes | None:
 
 
 def _try(material: Material, problems: list[str]) -> None:
-    """What is left: ciphers, authorities."""
+    """What is left: the authorities, and whatever OpenSSL finds wrong with all of it together."""
     try:
         server_context(material)
     except ssl.SSLError as error:
-        key = "ciphers" if error.reason is None or "CIPHER" in error.reason else "client_ca"
-        value = material.ciphers if key == "ciphers" else "..."
-        problems.append(f"tls.{key} = {tomltext.text(value)}: cannot be used: {in_words(error)}")
+        problems.append(f"tls: cannot be used: {in_words(error)}")

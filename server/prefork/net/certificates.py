@@ -57,7 +57,7 @@ def examine(credential: Credential) -> Facts:
         rule = "is protected by a password, and nobody is there to type it; remove it with `openssl pkey`"
         raise UnusableError(rule, blames_key=True) from None
     except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH" or error.reason == "KEY_TYPE_MISMATCH":
+        if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
             raise UnusableError("does not belong to the certificate", blames_key=True) from None
         raise UnusableError(f"cannot be used: {in_words(error)}") from None
     return _facts(context, credential)
@@ -76,7 +76,16 @@ def time_problem(facts: Facts, now_s: float) -> str | None:
 
 def in_words(error: ssl.SSLError) -> str:
     """OpenSSL's reason, readable."""
-    return (error.reason or str(error)).replace("_", " ").lower()
+    return (getattr(error, "reason", None) or str(error.args[-1])).replace("_", " ").strip(".").lower()
+
+
+def cipher_problem(ciphers: str) -> str | None:
+    """What is wrong with a list of ciphers, or None."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(ciphers)
+    except ssl.SSLError as error:
+        return in_words(error)
+    return None
 
 
 def _facts(server: ssl.SSLContext, credential: Credential) -> Facts:

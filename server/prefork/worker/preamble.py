@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from prefork.net.certificates import in_words
 from prefork.net.proxy_protocol import BadHeaderError, Header, NoHeaderError, read_header
 from prefork.worker.loop import READ, WRITE
 from prefork.worker.transport import TlsTransport
@@ -178,7 +179,7 @@ class Preamble:
                 self._wait_for(READ)
 
     def _handshake_failed(self, error: ssl.SSLError) -> None:
-        reason = (error.reason or str(error)).replace("_", " ").lower()
+        reason = in_words(error)
         self._log(f"TLS handshake: {reason}")
         # An alert says why, and must not be overtaken by a reset.
         self.release()
