@@ -9,7 +9,7 @@ COUNT ?= 100000
 SEED ?=
 BIN := $(VENV)/bin
 
-.PHONY: help run test unit fuzz numbers lint coverage clean
+.PHONY: help run test unit fuzz numbers big lint coverage clean
 
 help:
 	@echo "make run       start the server with config/server.toml on http://127.0.0.1:8000"
@@ -17,6 +17,7 @@ help:
 	@echo "make unit      run the tests that start no server (seconds)"
 	@echo "make fuzz      feed damaged requests to the HTTP codec (COUNT=100000, SEED=the time of day)"
 	@echo "make numbers   write the page of numbers in docs/http.md anew"
+	@echo "make big       upload and download 2 GiB, measure memory (minutes)"
 	@echo "make lint      check style and types"
 	@echo "make coverage  run all tests and report which lines and branches they reach"
 	@echo "make clean     remove everything that these commands made"
@@ -35,6 +36,9 @@ fuzz: $(VENV)/.installed-unit
 
 numbers: $(VENV)/.installed-unit
 	PYTHONPATH=tests $(BIN)/python -m fuzz.numbers
+
+big: $(VENV)/.installed-test
+	PREFORK_BIG_MIB=2048 $(BIN)/python -m pytest tests/load/test_big_bodies.py $(ARGS)
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .

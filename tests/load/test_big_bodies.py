@@ -1,6 +1,6 @@
 """Bodies far larger than memory should be: what an upload and a download of many MiB cost a worker.
 
-A short form runs with all tests; `make big-bodies` runs it with 2 GiB (PREFORK_BIG_MIB=2048).
+A short form runs with all tests; `make big` runs it with 2 GiB (PREFORK_BIG_MIB=2048).
 """
 
 from __future__ import annotations
