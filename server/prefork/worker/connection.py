@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 RECV_BYTES = 64 * 1024
 """Read at once; the default receive buffer of Linux starts at 128 KiB and half of it is payload (tcp(7), tcp_rmem)."""
 
-TURN_BYTES = 1024 * 1024
+TURN_BYTES = 256 * 1024
 """Most that one turn sends for one connection: a client that reads as fast as the application writes must not hold the loop."""
 
 LINGER_S = 2.0
