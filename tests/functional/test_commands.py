@@ -131,9 +131,12 @@ def test_status_is_a_table_for_people_and_a_document_for_programs(serve: ServerF
     assert re.fullmatch(r"generation 1: parked, zygote \d+ ready, preloaded, kept for .* more", lines[3])
     assert re.fullmatch(r"generation 2: active, zygote \d+ ready, preloaded", lines[4])
     rows = [line.split() for line in lines[6:]]
-    assert rows[0] == ["WORKER", "PID", "GEN", "STATE", "AGE", "REQUESTS", "RSS", "PRIVATE", "SHARED"]
+    assert rows[0] == ["WORKER", "PID", "GEN", "STATE", "AGE", "BUSY", "REQUESTS", "RSS", "PRIVATE", "SHARED"]
     assert {int(row[1]) for row in rows[1:]} == server.workers().keys()
+    for _ in range(5):
+        server.get("/")
     document = json.loads(server.command("status", "--json").stdout)
+    assert sum(worker["requests"] for worker in document["workers"]) == 5
     assert document["v"] == 1
     assert document["state"] == "serving"
     assert [worker["worker"] for worker in document["workers"]] == [1, 2]

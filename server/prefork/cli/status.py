@@ -63,7 +63,7 @@ def table(status: Status, memory: dict[int, Memory | None]) -> list[str]:
     if not status.workers:
         return [*lines, f"workers: none ({status.workers_wanted} wanted)"]
     rows: list[tuple[str, ...]] = [
-        ("WORKER", "PID", "GEN", "STATE", "AGE", "REQUESTS", "RSS", "PRIVATE", "SHARED")
+        ("WORKER", "PID", "GEN", "STATE", "AGE", "BUSY", "REQUESTS", "RSS", "PRIVATE", "SHARED")
     ]
     for worker in status.workers:
         found = memory.get(worker.pid or 0)
@@ -74,6 +74,7 @@ def table(status: Status, memory: dict[int, Memory | None]) -> list[str]:
                 str(worker.generation),
                 worker.state + (f" ({worker.reason})" if worker.reason else ""),
                 "-" if worker.age_s is None else _time(worker.age_s),
+                f"{worker.busy}/{worker.threads}" if worker.threads else "-",
                 _text(worker.requests),
                 *([_size(found.rss), _size(found.private), _size(found.shared)] if found else ["-"] * 3),
             )

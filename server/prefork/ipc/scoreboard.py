@@ -186,6 +186,14 @@ class Scoreboard:
                 total += read_totals(row.memory, _seat_at(index))
         return total
 
+    def totals_of(self, worker: int) -> Totals | None:
+        """What this worker has counted; None if it has no row."""
+        row = self._rows.get(worker)
+        if row is None:
+            return None
+        counted = (read_totals(row.memory, _seat_at(index)) for index in range(row.seats))
+        return sum(counted, start=Totals())
+
     def running(self, worker: int) -> list[Running]:
         """The requests that the worker's threads run at this moment."""
         row = self._rows.get(worker)

@@ -43,6 +43,10 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Why it leaves."""
     requests: int | None = None
     """Answered so far; None: not counted."""
+    threads: int = 0
+    """Requests it can run at once."""
+    busy: int = 0
+    """Requests it runs."""
 
 
 class ReloadStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -171,7 +171,8 @@ class Desk:
             last = msgspec.structs.replace(last, ago_s=round(now - at, 1))
         resources = self._generations.in_force
         addresses = [str(listener.address) for listener in resources.listeners]
-        return snapshot(self._pool, resources.settings.server.name, addresses, self._started, last, now)
+        name = resources.settings.server.name
+        return snapshot(self._pool, self._generations.board, name, addresses, self._started, last, now)
 
     # Stacks -----------------------------------------------------------------------------------------------------
 

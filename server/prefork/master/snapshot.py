@@ -1,6 +1,6 @@
 """What the master says when it is asked how things are.
 
-Owns: the words for the state of the pool. Pure. Runs in: master. Must not know: who asks.
+Owns: the words for the state of the pool. Reads the scoreboard, changes nothing. Runs in: master. Must not know: who asks.
 """
 
 from __future__ import annotations
@@ -8,15 +8,23 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from prefork.ipc.scoreboard import Scoreboard
 from prefork.ipc.status import GenerationStatus, ReloadStatus, Status, WorkerStatus
 from prefork.master.state import Generation, GenerationPhase, Pool, Stop, Worker
 from prefork.version import __version__
 
 
 def snapshot(
-    pool: Pool, name: str, listeners: Sequence[str], started: float, last: ReloadStatus | None, now: float
+    pool: Pool,
+    board: Scoreboard,
+    name: str,
+    listeners: Sequence[str],
+    started: float,
+    last: ReloadStatus | None,
+    now: float,
 ) -> Status:
     """The pool at `now`, which is a time of the same clock as `started`."""
+    workers = sorted(pool.workers.values(), key=lambda worker: (worker.slot, worker.id))
     return Status(
         name=name,
         pid=os.getpid(),
@@ -26,7 +34,7 @@ def snapshot(
         generation=pool.active,
         workers_wanted=pool.size,
         generations=[_generation(each, now) for _, each in sorted(pool.generations.items())],
-        workers=[_worker(each, now) for each in sorted(pool.workers.values(), key=lambda w: (w.slot, w.id))],
+        workers=[_worker(each, board, now) for each in workers],
         listeners=list(listeners),
         last_reload=last,
     )
@@ -57,7 +65,8 @@ def _generation(generation: Generation, now: float) -> GenerationStatus:
     )
 
 
-def _worker(worker: Worker, now: float) -> WorkerStatus:
+def _worker(worker: Worker, board: Scoreboard, now: float) -> WorkerStatus:
+    totals = board.totals_of(worker.id)
     return WorkerStatus(
         worker=worker.slot,
         id=worker.id,
@@ -66,4 +75,7 @@ def _worker(worker: Worker, now: float) -> WorkerStatus:
         state=worker.phase.value,
         age_s=None if worker.ready_at is None else round(now - worker.ready_at, 1),
         reason=worker.killed or worker.reason or worker.replace,
+        requests=None if totals is None else totals.requests,
+        threads=board.seats(worker.id),
+        busy=len(board.running(worker.id)),
     )
