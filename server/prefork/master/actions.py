@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from prefork.master import scaling
 from prefork.master.recycling import MEASURE_EVERY_S
+from prefork.master.scaling import SAMPLE_S
 from prefork.master.state import (
     DUMP_GRACE_S,
     EXIT_GRACE_S,
@@ -81,6 +83,11 @@ class RecycleWorker:
 @dataclass(frozen=True, slots=True)
 class MeasureMemory:
     """Look at the memory of every worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureLoad:
+    """Look at how busy the workers are, and who waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +182,7 @@ class Finish:
 WorkerAction = RecycleWorker | DrainWorker | StopWorker | TerminateWorker | DumpWorker | KillWorker
 ZygoteAction = ExitZygote | DumpZygote | KillZygote
 GenerationAction = Commit | Abort | Retire | Forget
+MeasureAction = MeasureMemory | MeasureLoad
 UpgradeAction = TryUpgrade | KillTrial | ExecuteProgram
 BeginAction = BeginReload | BeginRestart | BeginRollback
 Action = (
@@ -184,7 +192,7 @@ Action = (
     | GenerationAction
     | BeginAction
     | UpgradeAction
-    | MeasureMemory
+    | MeasureAction
     | Finish
 )
 
@@ -204,6 +212,8 @@ def record(pool: Pool, action: Action, now: float) -> None:
         _record_generation(pool, action, now)
     elif isinstance(action, MeasureMemory):
         pool.measure_at = now + MEASURE_EVERY_S
+    elif isinstance(action, MeasureLoad):
+        pool.load.sample_at = now + SAMPLE_S
     elif isinstance(action, UpgradeAction):
         _record_upgrade(pool, action)
     elif isinstance(action, BeginReload):
@@ -258,13 +268,11 @@ def _record_generation(pool: Pool, action: GenerationAction, now: float) -> None
     generation = pool.generations[action.generation]
     if isinstance(action, Commit):
         previous = pool.active_generation
-        # A count set by hand (TTIN, TTOU) stays unless the settings have changed theirs.
         assert previous is not None, "the first generation becomes active when it serves"
-        if previous.target != generation.target:
-            pool.target = generation.target
         _park(pool, previous, generation, now)
         generation.phase = GenerationPhase.ACTIVE
         pool.active, pool.candidate = generation.number, None
+        scaling.committed(pool, previous.target, generation.target)
         pool.restart_failures = 0
     elif isinstance(action, Abort):
         generation.aborted = True

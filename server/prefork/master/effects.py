@@ -15,6 +15,7 @@ from prefork.ipc.messages import Drain, Exit, ReopenLogs, Spawn, Stop
 from prefork.master import actions, events
 from prefork.master.generations import Generations
 from prefork.master.links import Links
+from prefork.master.load import LoadMeter
 from prefork.master.memory import own_memory
 from prefork.master.processes import Processes
 from prefork.master.state import Pool
@@ -42,6 +43,7 @@ class Effects:
         self._upgrade = upgrade
         self._last_orders = last_orders
         self._clock = clock
+        self._load_meter = LoadMeter(pool, generations)
 
     def carry_out(self, action: actions.Action) -> Iterable[events.Event]:
         """Do it. The state has recorded it already."""
@@ -52,6 +54,8 @@ class Effects:
                 self._tell_recycling(action)
             case actions.MeasureMemory():
                 return self._measure()
+            case actions.MeasureLoad():
+                return [self._load_meter.measure()]
             case actions.DrainWorker():
                 self._drain(action)
             case actions.StopWorker():

@@ -185,6 +185,19 @@ class UpgradeAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadMeasured:
+    """So many workers' worth of requests run, so many connections wait to be accepted."""
+
+    busy: float
+    queue: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionWaits:
+    """Somebody connected while the pool was at rest."""
+
+
+@dataclass(frozen=True, slots=True)
 class UpgradeTried:
     """A child finds out whether the new program could take over."""
 
@@ -254,6 +267,8 @@ Event = (
     | RollbackAsked
     | RecycleAsked
     | UpgradeAsked
+    | LoadMeasured
+    | ConnectionWaits
     | UpgradeTried
     | UpgradeRefused
     | ScaleAsked

@@ -87,6 +87,7 @@ class Generations:
             max_lifetime_s=workers.max_lifetime,
             max_memory=workers.max_memory,
             max_memory_hard=workers.max_memory_hard,
+            bounds=resources.worker_bounds,
         )
         return GenerationStarted(resources.worker_count, limits, launched.pid, restart)
 

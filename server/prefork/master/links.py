@@ -54,6 +54,10 @@ class Links:
         """Have `wait` end for this one too."""
         self._selector.register(other, selectors.EVENT_READ)
 
+    def unwatch(self, other: HasFileno) -> None:
+        """Not any more; to be called before it is closed."""
+        self._selector.unregister(other)
+
     def add_worker(self, worker: int, channel: Channel) -> None:
         """The master's end of a new worker's channel."""
         self.workers[worker] = channel

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prefork.master import recycling, upgrading
+from prefork.master import recycling, scaling, upgrading
 from prefork.master.actions import (
     Abort,
     Action,
@@ -32,6 +32,7 @@ from prefork.master.actions import (
     KillTrial,
     KillWorker,
     KillZygote,
+    MeasureLoad,
     MeasureMemory,
     RecycleWorker,
     Retire,
@@ -67,6 +68,7 @@ def plan(pool: Pool, now: float) -> list[Action]:
         *_generations(pool, now),
         *_failed_workers(pool),
         *_recycle(pool, now),
+        *_scale(pool, now),
         *_fill_slots(pool, now),
         *_retire_workers(pool),
         *_ending_zygotes(pool),
@@ -83,6 +85,7 @@ def next_deadline(pool: Pool, now: float) -> float | None:
         times.append(pool.restart_at)
         times += recycling.deadlines(pool)
         times += upgrading.deadlines(pool)
+        times += scaling.deadlines(pool)
         if pool.parked_generation is not None:
             times.append(pool.parked_generation.parked_until)
     return min((time for time in times if time > now), default=None)
@@ -228,6 +231,11 @@ def _recycle(pool: Pool, now: float) -> Iterator[Action]:
         yield RecycleWorker(worker.id, worker.recycle_why)
 
 
+def _scale(pool: Pool, now: float) -> Iterator[Action]:
+    if scaling.watches(pool) and now >= pool.load.sample_at:
+        yield MeasureLoad()
+
+
 def _fill_slots(pool: Pool, now: float) -> Iterator[Action]:
     worker_id = pool.next_worker_id
     surging = any(worker.is_booting and pool.accepting(worker.slot) for worker in pool.workers.values())
@@ -281,4 +289,8 @@ def _retire_workers(pool: Pool) -> Iterator[Action]:
 
 
 def _is_replaced(pool: Pool, worker: Worker) -> bool:
-    return any(pool.is_current(other) for other in pool.accepting(worker.slot))
+    """Somebody serves in its place; a successor that is to be replaced itself is as good."""
+    return any(
+        pool.is_current(other) or (other.generation == pool.desired and other.id > worker.id)
+        for other in pool.accepting(worker.slot)
+    )

@@ -21,6 +21,7 @@ from prefork.net.listeners import Listener, ListenSpec, bind_all, check_permissi
 from prefork.observe.access import access_format_problem
 from prefork.observe.log import Log
 from prefork.settings.cpus import usable_cpus
+from prefork.settings.kinds.workers import CountRange
 from prefork.settings.model import Settings
 
 LoadSettings = Callable[[], Settings]
@@ -57,9 +58,18 @@ class Resources:
 
     @property
     def worker_count(self) -> int:
-        """`[workers] count`, with "auto" as the number of CPUs this server may use."""
+        """`[workers] count`, with "auto" as the number of CPUs this server may use; of a range, what it begins with."""
         count = self.settings.workers.count
+        if isinstance(count, CountRange):
+            # Not none: only a worker shows that the application can serve.
+            return max(1, count.min)
         return usable_cpus() if count == "auto" else int(count)
+
+    @property
+    def worker_bounds(self) -> tuple[int, int] | None:
+        """The range of `[workers] count`; None if it is a number."""
+        count = self.settings.workers.count
+        return (count.min, count.max) if isinstance(count, CountRange) else None
 
     def log(self) -> Log:
         """The master's log as these settings want it."""

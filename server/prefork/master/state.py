@@ -92,6 +92,8 @@ class Limits:
     max_memory: int = 0
     """Bytes, after which a worker is replaced, and those after which it is killed."""
     max_memory_hard: int = 0
+    bounds: tuple[int, int] | None = None
+    """Between which numbers of workers the load decides; None: their number is fixed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,28 @@ class Generation:
 
 
 @dataclass(slots=True)
+class Load:
+    """What `scaling` remembers of the load."""
+
+    sample_at: float = 0.0
+    """When it is looked at again."""
+    resting: bool = False
+    """Not before somebody connects."""
+    busy: float = 0.0
+    """Mean of busy workers over the last second or so."""
+    pressed: int = 0
+    """Samples in a row that asked for more workers."""
+    step: int = 1
+    """So many more the next time."""
+    calm_since: float | None = None
+    idle_since: float | None = None
+    patience_s: float = 10.0
+    """Calm before a worker goes."""
+    grown_at: float = -1e9
+    shrunk_at: float = -1e9
+
+
+@dataclass(slots=True)
 class Trial:
     """A child that finds out whether a new program could take over."""
 
@@ -218,6 +242,7 @@ class Pool:
     rollback_wanted: bool = False
     measure_at: float = 0.0
     """When the workers' memory is looked at again, if it is limited."""
+    load: Load = field(default_factory=Load)
     upgrade_wanted: bool = False
     trial: Trial | None = None
     upgrade_due: bool = False

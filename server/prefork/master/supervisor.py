@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterable, Sequence
 from prefork.master.actions import record
 from prefork.master.control import ControlSocket
 from prefork.master.desk import Desk
+from prefork.master.doorbell import Doorbell
 from prefork.master.effects import Effects
 from prefork.master.events import (
     ClockJumped,
+    ConnectionWaits,
     Event,
     PauseAsked,
     ProcessEnded,
@@ -79,6 +81,7 @@ class Supervisor:
         self._effects = Effects(pool, processes, links, generations, upgrade, self._last_orders, clock)
         self._oom = OomCounter()
         self._clock = clock
+        self._doorbell = Doorbell(links)
         links.watch(control)
         stack_taking = StackTaking(processes.kill, clock)
         self._desk = Desk(
@@ -113,6 +116,8 @@ class Supervisor:
             return
         self._wait()
         self._take_signals()
+        if self._doorbell.rings():
+            self._happened([ConnectionWaits()])
         # Before reaping: last words come before the death they explain.
         self._receive()
         self._happened(self._ended(exit) for exit in self._processes.reap(self._receive))
@@ -128,12 +133,20 @@ class Supervisor:
                 self._happened(self._effects.carry_out(action))
 
     def _wait(self) -> None:
+        self._listen_when_resting()
         now = self._clock()
         times = (next_deadline(self._pool, now), self._overseer.next_look, self._desk.deadline)
         deadline = min((each for each in times if each is not None), default=None)
         self._links.wait(None if deadline is None else max(0.0, deadline - now))
         if deadline is not None and self._clock() - deadline > JUMP_S:
             self._happened([ClockJumped(self._clock() - deadline)])
+
+    def _listen_when_resting(self) -> None:
+        """A pool at rest is not looked at: the first connection ends the rest."""
+        if not self._pool.load.resting:
+            self._doorbell.disarm()
+        elif not self._doorbell.armed:
+            self._doorbell.arm(each.fileno() for each in self._generations.in_force.listeners)
 
     def _take_signals(self) -> None:
         for number in self._inbox.take():

@@ -6,12 +6,14 @@ the log should say is returned. Must not know: what is done about it (see `plan`
 
 from __future__ import annotations
 
-from prefork.master import deaths, recycling, upgrading
+from prefork.master import deaths, recycling, scaling, upgrading
 from prefork.master.events import (
     ClockJumped,
+    ConnectionWaits,
     Event,
     GenerationReturns,
     GenerationStarted,
+    LoadMeasured,
     MemoryMeasured,
     PauseAsked,
     ProcessEnded,
@@ -87,6 +89,10 @@ def apply(pool: Pool, event: Event, now: float) -> list[Note]:
             return recycling.asked(pool, event, now)
         case UpgradeAsked():
             return upgrading.asked(pool, event.by)
+        case LoadMeasured():
+            return scaling.measured(pool, event.busy, event.queue, now)
+        case ConnectionWaits():
+            return scaling.connection_waits(pool, now)
         case UpgradeTried():
             return upgrading.tried(pool, event)
         case UpgradeRefused():
@@ -204,7 +210,7 @@ def _from_zygote(
         return []
     match event:
         case ZygoteReports():
-            return _zygote_reports(generation, event)
+            return _zygote_reports(pool, generation, event)
         case ZygoteGivesUp():
             return deaths.zygote_gives_up(pool, generation, event.failure, now)
         case ZygoteChannelEnded():
@@ -213,12 +219,15 @@ def _from_zygote(
             return []
 
 
-def _zygote_reports(generation: Generation, event: ZygoteReports) -> list[Note]:
+def _zygote_reports(pool: Pool, generation: Generation, event: ZygoteReports) -> list[Note]:
     if generation.zygote not in (ZygotePhase.BOOTING, ZygotePhase.HUNG):
         return []
     generation.zygote = ZygotePhase.READY
     if generation.phase is GenerationPhase.BOOTING:
         generation.phase = GenerationPhase.READY
+        if pool.target == 0:
+            # Nobody serves because nobody asks; it has to prove itself all the same.
+            scaling.wake(pool)
     generation.preloaded = event.preloaded
     fields: dict[str, object] = {"gen": generation.number, "preloaded": event.preloaded}
     fields["pid"] = generation.zygote_pid
@@ -287,7 +296,14 @@ def _resume(pool: Pool) -> list[Note]:
 
 def _scale(pool: Pool, by: int) -> list[Note]:
     before = pool.target
-    pool.target = max(1, before + by)
+    least, most = scaling.bounds(pool) or (1, None)
+    pool.target = max(least, before + by)
+    if most is not None:
+        pool.target = min(most, pool.target)
+    pool.load.resting = False
+    if pool.target == before and scaling.bounds(pool) is not None:
+        hint = f"workers.count is a range from {least} to {most}"
+        return [Note("warning", "not_scaled", {"workers": before, "hint": hint})]
     if pool.target == before:
         return [
             Note(

@@ -11,6 +11,7 @@ passed by number.
 from __future__ import annotations
 
 import os
+import select
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from prefork.errors import ListenError
 from prefork.net.address import TcpAddress, UnixAddress
 from prefork.net.tcp import bind_tcp, real_address
+from prefork.net.tcp_info import accept_queue_length
 from prefork.net.unix import bind_unix, change_socket_file, file_id, remove_socket_file
 
 
@@ -69,6 +71,14 @@ class Listener:
     def accept(self) -> tuple[socket.socket, object]:
         """The next connection, and who it is from. Raises BlockingIOError if nobody waits, OSError as accept(2)."""
         return self._sock.accept()
+
+    def queue_length(self) -> int:
+        """How many connections wait to be accepted; of a unix socket only whether any does."""
+        if isinstance(self.address, TcpAddress):
+            return accept_queue_length(self._sock)
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        return len(poll.poll(0))
 
     def is_reachable(self) -> bool:
         """Its socket file, if it has one, is still there and still ours."""

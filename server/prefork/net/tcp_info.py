@@ -1,6 +1,6 @@
 """What the kernel knows about a TCP connection.
 
-Owns: the numbers read from TCP_INFO (tcp(7), linux/tcp.h). Runs in: worker. Must not know: what they are used for.
+Owns: the numbers read from TCP_INFO (tcp(7), linux/tcp.h). Runs in: worker, master. Must not know: what they are used for.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ import struct
 from typing import Protocol
 
 
-
 class HasOptions(Protocol):
     """A socket, or what stands for one."""
 
     def getsockopt(self, level: int, option: int, size: int, /) -> bytes:
         """See getsockopt(2)."""
 
+
+_UNACKED = struct.Struct("@I")
+_UNACKED_AT = 24
+"""Of a listening socket: the length of its accept queue (tcp_get_info in the kernel's net/ipv4/tcp.c)."""
 
 _LAST_DATA_RECV = struct.Struct("@I")
 _LAST_DATA_RECV_AT = 52
@@ -35,3 +38,10 @@ def last_data_received_s(sock: HasOptions) -> float:
         return 0.0
     (milliseconds,) = _LAST_DATA_RECV.unpack_from(info, _LAST_DATA_RECV_AT)
     return float(milliseconds) / 1000.0
+
+
+def accept_queue_length(sock: HasOptions) -> int:
+    """How many connections of a listening TCP socket wait to be accepted."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _UNACKED_AT + 4)
+    (length,) = _UNACKED.unpack_from(info, _UNACKED_AT)
+    return int(length)

@@ -25,6 +25,7 @@ from prefork.settings.kinds.paths import LogPlace, OptionalPath, PathList, PathO
 from prefork.settings.kinds.python import application_reference, class_reference
 from prefork.settings.kinds.requests import warmup_target
 from prefork.settings.kinds.text import Environment, OneOf, Text
+from prefork.settings.kinds.workers import CountRange, WorkerCount
 from prefork.settings.listen import Listen, ListenList, account
 from prefork.settings.nearest import did_you_mean
 from prefork.settings.options import Option, options_of
@@ -208,11 +209,12 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Table `[workers]`."""
 
     count: Annotated[
-        int | Literal["auto"],
-        Whole(1, 4096, word="auto"),
+        int | Literal["auto"] | CountRange,
+        WorkerCount(),
         Meta(
             description="Worker processes. "
-            '"auto": one for each CPU that the server may use (affinity, cgroup quota).'
+            '"auto": one for each CPU that the server may use (affinity, cgroup quota). '
+            "A range follows the load; with min = 0 an idle server has none, and the first connection starts one."
         ),
     ] = "auto"
     threads: Annotated[

@@ -13,6 +13,7 @@ import pytest
 
 import prefork as package
 from prefork.cli.entry import run
+from prefork.master.upgrade import Program
 from prefork.settings.model import Settings
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[1])}
@@ -60,7 +61,7 @@ class FakeMaster:
     served: list[Settings] = field(default_factory=list)
     tried: list[Settings] = field(default_factory=list)
 
-    def serve(self, load_settings: Callable[[], Settings]) -> int:
+    def serve(self, load_settings: Callable[[], Settings], program: Program | None = None) -> int:
         for _ in range(self.loads):
             self.served.append(load_settings())
             self.between()
@@ -80,6 +81,8 @@ def master(monkeypatch: pytest.MonkeyPatch) -> FakeMaster:
     fake = FakeMaster()
     top, trial = ModuleType("prefork.master"), ModuleType("prefork.master.trial")
     top.__dict__["serve"] = fake.serve
+    # Its other modules are the real ones.
+    top.__dict__["__path__"] = [str(Path(package.__file__).parent / "master")]
     trial.__dict__["try_application"] = fake.try_application
     monkeypatch.setitem(sys.modules, "prefork.master", top)
     monkeypatch.setitem(sys.modules, "prefork.master.trial", trial)

@@ -32,7 +32,7 @@ def test_wrong_settings_are_not_tried(prefork: Run, master: FakeMaster) -> None:
     ended = prefork("check", "shop:app", "--workers", "0")
     assert (ended.code, ended.out) == (78, "")
     assert ended.lines == [
-        'prefork: --workers: [workers] count = 0: must be "auto" or a whole number from 1 to 4096'
+        'prefork: --workers: [workers] count = 0: must be "auto", a whole number from 1 to 4096, or {min = 2, max = 8}'
     ]
     assert master.tried == []
 

@@ -188,7 +188,7 @@ def test_settings_survive_the_way_to_the_zygote(load_text: Loader) -> None:
         ("xyzzy = 4\n" + APP, "shop.toml: xyzzy = 4: there is no such key"),
         (
             APP + "[workers]\ncount = true",
-            'shop.toml: [workers] count = true: must be "auto" or a whole number from 1 to 4096',
+            'shop.toml: [workers] count = true: must be "auto", a whole number from 1 to 4096, or {min = 2, max = 8}',
         ),
         (
             APP + 'path = ["/", 3]',
@@ -228,10 +228,13 @@ def test_a_mistake_is_one_line(complaints: Complaints, text: str, line: str) -> 
         ("wrokers.count=4", "--set: [wrokers] count = 4: there is no such table; did you mean [workers]?"),
         (
             "workers.count=many",
-            '--set: [workers] count = "many": must be "auto" or a whole number from 1 to 4096',
+            '--set: [workers] count = "many": must be "auto", a whole number from 1 to 4096, or {min = 2, max = 8}',
         ),
         ("workers.count.max=4", "--set: [workers] count.max = 4: there is no such key"),
-        ("workers.count=0", '--set: [workers] count = 0: must be "auto" or a whole number from 1 to 4096'),
+        (
+            "workers.count=0",
+            '--set: [workers] count = 0: must be "auto", a whole number from 1 to 4096, or {min = 2, max = 8}',
+        ),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_line(

@@ -10,6 +10,7 @@ import pytest
 from prefork.settings.kinds.base import InvalidValueError
 from prefork.settings.kinds.flag import Flag
 from prefork.settings.kinds.numbers import Duration
+from prefork.settings.kinds.workers import CountRange
 from prefork.settings.listen import Listen
 from prefork.settings.model import TABLES, option
 
@@ -254,7 +255,16 @@ def test_a_count_has_bounds(key: str, least: int, most: int) -> None:
 
 def test_workers_can_be_counted_by_the_machine() -> None:
     assert convert("workers.count", "auto") == "auto"
-    assert rules("workers.count", "Auto") == ['must be "auto" or a whole number from 1 to 4096']
+    assert rules("workers.count", "Auto") == [
+        'must be "auto", a whole number from 1 to 4096, or {min = 2, max = 8}'
+    ]
+
+
+def test_a_number_of_workers_may_be_a_range() -> None:
+    assert convert("workers.count", {"min": 0, "max": 8}) == CountRange(0, 8)
+    assert rules("workers.count", {"min": 5, "max": 4}) == [".max: must not be smaller than min, which is 5"]
+    assert len(rules("workers.count", {"min": -1, "max": 0})) == 2
+    assert "or {min" in rules("workers.count", {"min": 1, "most": 2})[0]
 
 
 @pytest.mark.parametrize(

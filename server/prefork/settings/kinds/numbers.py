@@ -17,31 +17,25 @@ LARGEST_SIZE = 16 << 40
 
 @dataclass(frozen=True)
 class Whole(Kind):
-    """A whole number within bounds; with `word`, that word may be written instead."""
+    """A whole number within bounds."""
 
     at_least: int
     at_most: int
-    word: str | None = None
 
-    def convert(self, value: object, directory: str) -> int | str:
-        if self.word is not None and value == self.word:
-            return self.word
+    def convert(self, value: object, directory: str) -> int:
         if isinstance(value, int) and not isinstance(value, bool) and self.at_least <= value <= self.at_most:
             return value
-        alternative = f'"{self.word}" or ' if self.word else ""
-        raise ValueError(f"must be {alternative}a whole number from {self.at_least} to {self.at_most}")
+        raise ValueError(f"must be a whole number from {self.at_least} to {self.at_most}")
 
     def plain(self, value: Any) -> Any:
         return value
 
     def schema(self) -> dict[str, Any]:
-        number = {"type": "integer", "minimum": self.at_least, "maximum": self.at_most}
-        return {"anyOf": [{"const": self.word}, number]} if self.word else number
+        return {"type": "integer", "minimum": self.at_least, "maximum": self.at_most}
 
     @property
     def unit(self) -> str:
-        alternative = f'"{self.word}" or ' if self.word else ""
-        return f"{alternative}a number from {self.at_least} to {self.at_most}"
+        return f"a number from {self.at_least} to {self.at_most}"
 
 
 @dataclass(frozen=True)
