@@ -1,4 +1,4 @@
-"""The fuzzer's inputs to a real worker: it serves on, its log holds no traceback, and no descriptor or byte of memory stays behind."""
+"""The fuzzer's inputs to a real worker: it serves on, its log holds no traceback, and no descriptor stays behind."""
 
 from __future__ import annotations
 
@@ -55,4 +55,6 @@ def test_damaged_requests_leave_nothing_behind(
     text = server.log.text.replace("RuntimeError: on purpose", "")
     assert "fault" not in text
     tracebacks = [line for line in server.log.lines if "Traceback" in line]
-    assert len(tracebacks) == len(server.log.events("request_failed")), "only the application's own error, on purpose"
+    assert len(tracebacks) == len(server.log.events("request_failed")), (
+        "only the application's own error, on purpose"
+    )
