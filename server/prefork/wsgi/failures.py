@@ -6,6 +6,7 @@ Owns: its words and its traceback, without our own frames. Runs in the worker. M
 from __future__ import annotations
 
 import traceback
+from types import FrameType
 
 _PACKAGE = __package__.split(".")[0]
 
@@ -22,18 +23,20 @@ def application_traceback(error: BaseException) -> str:
     """The traceback of `error` without prefork's own frames at its top."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
-        module = frame.tb_frame.f_globals.get("__name__", "")
-        if not str(module).startswith(f"{_PACKAGE}."):
+        if not _is_ours(frame.tb_frame):
             break
         frame = frame.tb_next
     return "".join(traceback.format_exception(type(error), error, frame))
 
 
-def is_without_application(error: BaseException) -> bool:
-    """Only our own code was running when it was raised: a rule that the application had broken before."""
-    frame = error.__traceback__
-    while frame is not None:
-        if not str(frame.tb_frame.f_globals.get("__name__", "")).startswith(f"{_PACKAGE}."):
-            return False
-        frame = frame.tb_next
-    return True
+def caller_traceback(error: BaseException) -> str:
+    """Where the application was when it broke a rule, without the frames of ours that noticed. Empty if only ours ran."""
+    steps = [step for step in traceback.walk_tb(error.__traceback__) if not _is_ours(step[0])]
+    if not steps:
+        return ""
+    lines = traceback.StackSummary.extract(iter(steps)).format()
+    return "".join(["Traceback (most recent call last):\n", *lines, *traceback.format_exception_only(error)])
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).startswith(f"{_PACKAGE}.")

@@ -18,7 +18,7 @@ from prefork.http.response import InvalidResponseError
 from prefork.version import __version__
 from prefork.wsgi.after import current
 from prefork.wsgi.context import ServerContext, WSGIApplication
-from prefork.wsgi.failures import application_traceback, in_words, is_without_application
+from prefork.wsgi.failures import application_traceback, caller_traceback, in_words
 from prefork.wsgi.input import BodyError, SpooledBody, StreamedBody
 from prefork.wsgi.response import ApplicationError, ClientGoneError, Output, Response
 
@@ -199,5 +199,6 @@ class WSGIRequestHandler:
             self.log_error(event, error=in_words(error), **fields)
         except BaseException as second:  # noqa: BLE001 - code of a subclass
             self.server.log.error(event, error=in_words(error), log_error=in_words(second))
-        if not (broken_rule and is_without_application(error)):
-            self.server.log.traceback(application_traceback(error))
+        text = caller_traceback(error) if broken_rule else application_traceback(error)
+        if text:
+            self.server.log.traceback(text)
