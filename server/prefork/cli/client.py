@@ -88,7 +88,7 @@ def ask(
 def find_control(arguments: argparse.Namespace) -> str:
     """The path of the socket. Raises NoServerError with where it was looked for, ConfigError for a file that is not there."""
     if arguments.control is not None:
-        return os.path.abspath(arguments.control)  # noqa: PTH100 - a text
+        return str(os.path.abspath(arguments.control))  # noqa: PTH100 - a text
     if arguments.config is not None:
         return _of_file(os.path.abspath(arguments.config))  # noqa: PTH100
     running = [path for directory in control_directories() for path in _answering(directory)]

@@ -18,7 +18,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _request(arguments: argparse.Namespace) -> ScaleRequest:
     text: str = arguments.count
-    digits = text.lstrip("+-") if text[:1] in ("+", "-") else text
+    digits = text[1:] if text[:1] in ("+", "-") else text
     if not (digits.isascii() and digits.isdecimal()) or len(digits) > 4 or int(digits) > _MOST:
         raise UsageError(
             f"{text}: must be a number of workers up to {_MOST}, +N or -N", "prefork scale --help"

@@ -9,14 +9,16 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from prefork.cli.steer import steering_command
 from prefork.ipc.control import Result, StatusRequest
 from prefork.ipc.status import Status, decode_status
-from prefork.observe.memory import Memory, measure
+
+if TYPE_CHECKING:
+    from prefork.observe.memory import Memory
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +26,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _show(arguments: argparse.Namespace, result: Result) -> None:
+    # Here, so that other commands do not load the library that reads /proc.
+    from prefork.observe.memory import measure
+
     status = decode_status(bytes(result.data))
     memory = {w.pid: measure(w.pid) for w in status.workers if w.pid is not None}
     if arguments.json:

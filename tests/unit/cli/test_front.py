@@ -65,8 +65,8 @@ def test_the_version(prefork: Run, argument: str) -> None:
             "did you mean prefork check? (try: prefork --help)",
         ),
         (
-            ["shop"],
-            "prefork: shop: is no command, and no application (write MODULE:APP, such as shop:app) "
+            ["bakery"],
+            "prefork: bakery: is no command, and no application (write MODULE:APP, such as bakery:app) "
             "(try: prefork --help)",
         ),
         (["shop.toml"], "prefork: shop.toml: is a settings file; write -c shop.toml (try: prefork --help)"),
