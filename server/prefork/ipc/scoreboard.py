@@ -131,6 +131,8 @@ class Scoreboard:
         board._end, size = PAGE, os.fstat(fd).st_size
         while board._end + PAGE <= size:
             worker, seats, _, _ = _ROW.unpack(os.pread(fd, _ROW.size, board._end))
+            if board._end + row_bytes(seats) > size:
+                break  # an application has written here
             if worker:
                 memory = mmap.mmap(fd, row_bytes(seats), offset=board._end)
                 board._rows[worker] = _Assigned(board._end, memory, seats)

@@ -6,11 +6,9 @@ Must not know: what the limits mean, how a worker is replaced (it says which one
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from prefork.ipc.boot import INTERRUPT_SIGNAL, STACKS_SIGNAL
+from prefork.ipc.boot import INTERRUPT_SIGNAL
 from prefork.ipc.scoreboard import Scoreboard
 from prefork.ipc.seat import Running
 from prefork.master.deadlines import (
@@ -28,27 +26,8 @@ from prefork.master.generations import Generations
 from prefork.master.notes import Note
 from prefork.master.processes import Processes
 from prefork.master.stacks import stack_of_thread
+from prefork.master.stacktaking import StackTaking
 from prefork.master.state import Phase, Pool, Worker
-
-POLL_S = 0.03
-"""Between two looks at whether a process has written its stacks; it takes about a millisecond if it runs at all."""
-
-PATIENCE_S = 3.0
-"""Then the line is written without them: the process is stopped, or out of its mind."""
-
-
-@dataclass(slots=True)
-class _Report:
-    """One process's stacks, asked for, and the notes that wait for them."""
-
-    worker: Worker
-    notes: list[tuple[Note, int]] = field(default_factory=list)
-    """Each with the ident of its thread."""
-    give_up_at: float = 0.0
-    """0: not asked for yet."""
-    size: int = 0
-    """Of what was written when we last looked, at `looked_at`."""
-    looked_at: float = 0.0
 
 
 class Overseer:
@@ -60,6 +39,7 @@ class Overseer:
         processes: Processes,
         generations: Generations,
         board: Scoreboard,
+        stack_taking: StackTaking,
         clock: Callable[[], float],
     ) -> None:
         self._pool = pool
@@ -69,19 +49,19 @@ class Overseer:
         self._clock = clock
         self._watch = Watch()
         self._limits: dict[int, RequestLimits] = {}
-        self._reports: deque[_Report] = deque()
+        self._waiting: dict[int, list[tuple[Note, int]]] = {}
+        """Worker -> notes that wait for its stacks, each with the ident of its thread."""
+        self.stack_taking = stack_taking
+        """Everybody who wants stacks asks here; one process is asked at a time."""
 
     @property
     def next_look(self) -> float | None:
         """When to call `look` although nothing happens; None: never."""
-        if self._reports:
-            return self._clock() + POLL_S
         return self._watch.next_look if self._pool.workers else None
 
     def look(self) -> list[Event]:
         """Collect rows that are free, do what is due; returns what the pool should know."""
         self._collect_rows()
-        self._fetch_stacks()
         now = self._clock()
         changed = self._learn_limits()
         due = self._watch.next_look is not None and now >= self._watch.next_look
@@ -138,43 +118,26 @@ class Overseer:
     # stacks -----------------------------------------------------------------------------------------------------
 
     def _report(self, worker: Worker, request: Running, event: str, elapsed_s: float) -> None:
-        """Log the request as soon as its stack is there."""
-        note = (Note("warning", event, _fields(worker, request, elapsed_s)), request.thread)
-        for report in self._reports:
-            if report.worker is worker and not report.give_up_at:
-                report.notes.append(note)
-                return
-        self._reports.append(_Report(worker, [note]))
-        self._fetch_stacks()
+        """Log the request as soon as its stack is there; without one if the process does not answer."""
+        waiting = self._waiting.setdefault(worker.id, [])
+        waiting.append((Note("warning", event, _fields(worker, request, elapsed_s)), request.thread))
+        stacks = self._generations.stacks_file(worker.generation)
+        if len(waiting) > 1:
+            return  # one look at the process is for all of them
+        if stacks is None or worker.pid is None:
+            self._tell(worker.id, "")
+            return
+        self.stack_taking.ask(
+            worker.pid,
+            stacks,
+            lambda: worker.id in self._pool.workers,
+            lambda text: self._tell(worker.id, text),
+        )
 
-    def _fetch_stacks(self) -> None:
-        """One process at a time: those of a generation share the memory they write to."""
-        while self._reports:
-            report = self._reports[0]
-            worker = report.worker
-            gone = worker.id not in self._pool.workers or worker.pid is None
-            stacks = self._generations.stacks_file(worker.generation)
-            now = self._clock()
-            text = ""
-            if not gone and stacks is not None:
-                if not report.give_up_at:
-                    stacks.take()  # what somebody else left there
-                    report.give_up_at, report.looked_at = now + PATIENCE_S, now
-                    assert worker.pid is not None
-                    self._processes.kill(worker.pid, STACKS_SIGNAL)
-                    return
-                if now < report.looked_at + POLL_S:
-                    return
-                size = stacks.size
-                complete = size > 0 and size == report.size
-                report.size, report.looked_at = size, now
-                if not complete and now < report.give_up_at:
-                    return
-                text = stacks.take()
-            self._reports.popleft()
-            for note, thread in report.notes:
-                stack = stack_of_thread(text, thread)
-                self._generations.log.tell(Note(note.level, note.event, note.fields, stack))
+    def _tell(self, worker: int, text: str) -> None:
+        for note, thread in self._waiting.pop(worker, ()):
+            stack = stack_of_thread(text, thread)
+            self._generations.log.tell(Note(note.level, note.event, note.fields, stack))
 
 
 def _fields(worker: Worker, request: Running, elapsed_s: float) -> dict[str, object]:

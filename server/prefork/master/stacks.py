@@ -57,13 +57,13 @@ class Stacks:
 
 
 def stack_of_thread(text: str, thread: int) -> str:
-    """Of what `Stacks.take` gave, the frames of the thread with this ident, innermost first; empty if it is not there."""
+    """The frames of the thread with this ident, innermost first, without prefork's own; empty if it is not there."""
     frames: list[str] = []
     found = False
     for line in text.splitlines():
         heading = _THREAD.match(line)
         if heading is not None:
             found = int(heading[1], 16) == thread
-        elif found:
+        elif found and not _NOISE.match(line):
             frames.append(line)
     return "\n".join(frames)

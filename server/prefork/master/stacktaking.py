@@ -30,6 +30,7 @@ class _Question:
     is_there: Callable[[], bool]
     answer: Answer
     give_up_at: float = 0.0
+    looked_at: float = 0.0
     size: int = 0
 
 
@@ -75,8 +76,12 @@ class StackTaking:
         if not self._asked:
             question.stacks.take()  # what somebody else left there
             self._asked, question.give_up_at = True, now + PATIENCE_S
+            question.looked_at = now
             self._kill(question.pid, STACKS_SIGNAL)
             return None
+        if now < question.looked_at + POLL_S:
+            return None
+        question.looked_at = now
         size = question.stacks.size
         # It writes piece by piece: complete is what does not grow from one look to the next.
         complete = size > 0 and size == question.size

@@ -29,6 +29,7 @@ from prefork.master.pidfile import PidFile
 from prefork.master.processes import Processes, SystemProcesses, keep_from_children
 from prefork.master.resources import LoadSettings, prepare
 from prefork.master.signals import SignalInbox
+from prefork.master.stacktaking import StackTaking
 from prefork.master.state import Pool
 from prefork.master.supervisor import Supervisor
 from prefork.master.takeover import describe, restore_links, restore_resources
@@ -96,7 +97,8 @@ def _supervise(held: _Held, means: _Means, inbox: SignalInbox, program: Program 
     def written_down(waiting: Sequence[int]) -> Handover:
         return describe(pool, means.links, generations, control, held.pid_file, waiting)
 
-    overseer = Overseer(pool, means.processes, generations, generations.board, time.monotonic)
+    stack_taking = StackTaking(means.processes.kill, time.monotonic)
+    overseer = Overseer(pool, means.processes, generations, generations.board, stack_taking, time.monotonic)
     upgrade = Upgrade(means.processes, program, written_down)
     supervisor = Supervisor(
         pool, means.processes, inbox, means.links, generations, overseer, control, upgrade, time.monotonic

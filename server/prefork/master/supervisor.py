@@ -83,9 +83,8 @@ class Supervisor:
         self._clock = clock
         self._doorbell = Doorbell(links)
         links.watch(control)
-        stack_taking = StackTaking(processes.kill, clock)
         self._desk = Desk(
-            control, pool, generations, stack_taking, self._has_happened, self._reopen_logs, clock
+            control, pool, generations, overseer.stack_taking, self._has_happened, self._reopen_logs, clock
         )
 
     def adopt_waiting(self, connections: Iterable[int]) -> None:

@@ -41,7 +41,8 @@ def run(faults: int, log_fd: int) -> int:
     processes.kill = lambda pid, number: None
     generations = SimpleNamespace(log=Journal(Log(log_fd, "info")))
     links: Any = FakeLinks(pool, faults)
-    overseer = SimpleNamespace(next_look=None, look=list)
+    stack_taking = SimpleNamespace(deadline=None, turn=list)
+    overseer: Any = SimpleNamespace(next_look=None, look=list, stack_taking=stack_taking)
     control = SimpleNamespace(deadline=None, take=list)
     parts: Any = (processes, inbox, links, generations, overseer, control, SimpleNamespace())
     loop = supervisor.Supervisor(pool, *parts, clock=lambda: 0.0)
