@@ -85,7 +85,12 @@ class Desk:
         """Serve whoever has something to ask, or waits for an answer."""
         self._stack_taking.turn()
         for client, request in self._control.take():
-            self._answer(client, request)
+            try:
+                self._answer(client, request)
+            except Exception as error:
+                # A fault of ours: the supervisor tells it, and nobody waits for ever.
+                client.tell(Result(ok=False, error=f"internal error: {type(error).__name__}: {error}"))
+                raise
 
     # Commands ---------------------------------------------------------------------------------------------------
 
