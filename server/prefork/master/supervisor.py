@@ -34,7 +34,6 @@ from prefork.master.overseer import Overseer
 from prefork.master.plan import next_deadline, plan
 from prefork.master.processes import Exit, Processes
 from prefork.master.signals import SignalInbox
-from prefork.master.stacktaking import StackTaking
 from prefork.master.state import Pool, Stop
 from prefork.master.transitions import apply
 from prefork.master.upgrade import Upgrade
