@@ -33,7 +33,7 @@ def open_files(pid: int) -> dict[int, str]:
     found = {}
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            found[int(entry.name)] = os.readlink(entry)
+            found[int(entry.name)] = str(entry.readlink())
         except FileNotFoundError:
             continue
     return found
