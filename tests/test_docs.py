@@ -94,7 +94,7 @@ def test_the_targets_that_the_readme_names_exist() -> None:
 
 def test_the_exit_codes_of_the_readme_are_those_of_the_code() -> None:
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
-    assert documented == {errors.EXIT_OK, errors.EXIT_BOOT_FAILED, errors.EXIT_OS_ERROR, errors.EXIT_CONFIG}
+    assert documented == {value for name, value in vars(errors).items() if name.startswith("EXIT_")}
 
 
 def test_the_changelog_speaks_of_this_version() -> None:

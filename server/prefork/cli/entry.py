@@ -44,17 +44,19 @@ commands:
 {commands}
   (prefork COMMAND --help tells more)
 
-signals to the running server:
+signals to the running server (its commands do the same, and say how it went):
   HUP             reload settings and application; if the new ones do not work, the old ones stay
   TERM            stop when all requests are answered
   INT, QUIT       stop at once
   USR1            open log files anew
+  USR2            execute prefork anew, as it is installed now; nobody notices
   TTIN, TTOU      one worker more, one fewer
   WINCH           stop all workers, keep the server
 
 exit codes:
   0   stopped as asked      3   the application does not start
   71  address or pid file in use       78  the settings are wrong
+  1   a command to the running server could not be done; it says why
 """
 
 
