@@ -69,6 +69,11 @@ def big(environ: Environ, query: dict[str, str]) -> Answer:
     return "200 OK", [("Content-Type", "application/octet-stream"), ("Content-Length", str(size))], pieces()
 
 
+def whole(environ: Environ, query: dict[str, str]) -> Answer:
+    """`size` bytes in one piece."""
+    return plain(bytes(int(query["size"])))
+
+
 def digest(environ: Environ, query: dict[str, str]) -> Answer:
     """Length and SHA-256 of the request body."""
     sha256, size = hashlib.sha256(), 0
@@ -104,6 +109,7 @@ PAGES: dict[str, Callable[[Environ, dict[str, str]], Answer]] = {
     "/gate": gate,
     "/stream": stream,
     "/big": big,
+    "/whole": whole,
     "/digest": digest,
     "/echo": echo,
     "/environ": show_environ,

@@ -7,7 +7,8 @@ import os
 import resource
 import socket
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from support.deadline import eventually
@@ -93,6 +94,19 @@ def crowd(server: Server) -> Iterator[Crowd]:
         yield made
     finally:
         made.close()
+
+
+def settled(value: Callable[[], int], what: str) -> int:
+    """The value once it has not changed for a moment."""
+    last: list[int] = []
+
+    def quiet() -> bool:
+        time.sleep(0.1)
+        last.append(value())
+        return len(last) > 3 and len(set(last[-3:])) == 1
+
+    eventually(quiet, f"{what} that stays the same")
+    return last[-1]
 
 
 def wait_for_descriptors(pids: list[int], total: int, what: str) -> None:
