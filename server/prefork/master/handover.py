@@ -17,7 +17,7 @@ import msgspec
 from prefork.errors import ConfigError
 from prefork.identity import Identity
 from prefork.master.state import Pool
-from prefork.master.tls import TlsFiles
+from prefork.master.tlsfiles import TlsFiles
 from prefork.net.address import parse_address
 from prefork.net.listeners import Listener, ListenSpec
 from prefork.settings.model import Settings

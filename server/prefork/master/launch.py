@@ -20,7 +20,7 @@ from prefork.ipc.boot import Boot
 from prefork.ipc.channel import Channel
 from prefork.master.processes import Processes
 from prefork.master.stacks import Stacks
-from prefork.net.tls import Material
+from prefork.net.material import Material
 from prefork.settings.model import Settings
 
 BOOTSTRAP = """\

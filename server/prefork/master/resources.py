@@ -16,7 +16,7 @@ from prefork.identity import Identity, resolve
 from prefork.master.listening import listen_specs
 from prefork.master.logfiles import LogFiles
 from prefork.master.stacks import Stacks
-from prefork.master.tls import TlsFiles, read_tls_files
+from prefork.master.tlsfiles import TlsFiles
 from prefork.net.listeners import Listener, ListenSpec, bind_all, check_permission
 from prefork.observe.access import access_format_problem
 from prefork.observe.log import Log
@@ -85,7 +85,7 @@ def prepare(settings: Settings, files: LogFiles, held: Sequence[Listener] = ()) 
     if problem is not None:
         raise ConfigError(f"log.access_format: {problem}")
     identity = resolve(settings.server.user, settings.server.group)
-    tls = read_tls_files(settings, time.time)
+    tls = _tls_files(settings)
     log_fd = files.open(settings.log.output)
     access = settings.log.access
     access_fd = None if access == "off" else files.open(access)
@@ -94,3 +94,12 @@ def prepare(settings: Settings, files: LogFiles, held: Sequence[Listener] = ()) 
         check_permission(spec)
     listeners = bind_all(specs, settings.server.backlog, held)
     return Resources(settings, identity, specs, listeners, log_fd, access_fd, tls)
+
+
+def _tls_files(settings: Settings) -> TlsFiles | None:
+    if not any(entry.tls for entry in settings.server.listen):
+        return None
+    # Only now: nobody else needs the ssl module, two megabytes.
+    from prefork.master.tls import read_tls_files
+
+    return read_tls_files(settings, time.time)

@@ -8,25 +8,17 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 from prefork.errors import ConfigError
+from prefork.master.tlsfiles import TlsFiles
 from prefork.net.certificates import UnusableError, cipher_problem, examine, in_words, time_problem
-from prefork.net.tls import PEM_CERTIFICATE, Credential, Material, server_context
+from prefork.net.material import Credential, Material
+from prefork.net.tls import PEM_CERTIFICATE, server_context
 from prefork.settings import tomltext
 from prefork.settings.model import Settings
 from prefork.settings.tls import Certificate
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """What the files hold."""
-
-    material: Material
-    warnings: Sequence[str] = ()
-    """A line for each certificate whose time is over, or nearly."""
 
 
 def read_tls_files(settings: Settings, clock: Callable[[], float]) -> TlsFiles | None:

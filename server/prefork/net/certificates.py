@@ -12,7 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from prefork.net.tls import PEM_CERTIFICATE, Credential, PasswordNeededError, load_credential
+from prefork.net.material import Credential
+from prefork.net.tls import PEM_CERTIFICATE, PasswordNeededError, load_credential
 
 _DAY_S = 86400.0
 _SOON_DAYS = 7

@@ -1,8 +1,8 @@
 """The server's side of TLS: certificates and keys, as bytes, become one `ssl.SSLContext`.
 
-Owns: `Material`, which crosses from the master to the zygote, and the context made of it, with a certificate for each host
-name. Runs in: master (to check it), zygote (to use it: made before the fork, so that all workers share the keys of session
-tickets, and a client that comes back to another worker resumes its session). Must not know: files, connections.
+Owns: the context made of a `Material`, with a certificate for each host name. Runs in: master (to check it), zygote (to use it:
+made before the fork, so that all workers share the keys of session tickets, and a client that comes back to another worker
+resumes its session). Must not know: files, connections.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
-import msgspec
+from prefork.net.material import Credential, Material
 
 PEM_CERTIFICATE = re.compile(
     rb"-----BEGIN CERTIFICATE-----[ \t]*\r?\n[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----", re.ASCII
@@ -23,27 +22,6 @@ PEM_CERTIFICATE = re.compile(
 
 class PasswordNeededError(Exception):
     """A private key is encrypted, and nobody is there to ask."""
-
-
-class Credential(msgspec.Struct, frozen=True):
-    """A certificate, with those between it and its root, and its private key: both PEM."""
-
-    certificate: bytes
-    key: bytes
-    names: tuple[str, ...] = ()
-    """Host names it is shown for, in lower case; "*." stands for one label. The first credential needs none."""
-
-
-class Material(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a context is made of."""
-
-    credentials: tuple[Credential, ...]
-    """The first is for clients that name no host, or one that no other is for."""
-    client_ca: bytes = b""
-    verify: Literal["none", "optional", "required"] = "none"
-    ciphers: str = ""
-    min_version: Literal["1.2", "1.3"] = "1.2"
-    alpn: tuple[str, ...] = ()
 
 
 _VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}

@@ -7,13 +7,15 @@ Owns: the one value that crosses from the zygote's fork into the worker. Built b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ssl import SSLContext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefork.ipc.channel import Channel
 from prefork.ipc.scoreboard import Place
 from prefork.observe.log import Log
 from prefork.settings.model import Settings
+
+if TYPE_CHECKING:
+    import ssl
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class WorkerBoot:
     """Where access lines go; None: no access log."""
     baton_fd: int | None = None
     """An eventfd, non-blocking, shared by all workers: one hands on a wake-up that it cannot use; see `worker.acceptor`."""
-    tls: SSLContext | None = None
+    tls: ssl.SSLContext | None = None
     """For the listeners that speak TLS; made before the fork, and shared by all workers of the generation."""
     scoreboard: Place | None = None
     """Its row; None: nobody sees what this worker does."""

@@ -627,9 +627,13 @@ class Connection:
 
     def _send_now(self, data: bytes) -> None:
         try:
-            self._sock.send(data)
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
         except OSError:
-            return  # best effort: who cannot take 200 bytes does not read anyway
+            return  # the client is gone; whatever comes next finds out
+        if sent < len(data):
+            self._outbox.add(memoryview(data)[sent:])
 
     def _wait_for(self, events: int) -> None:
         if self._events != events:

@@ -5,7 +5,7 @@ Owns: from the settings of each listener to a `Door`. Runs in the worker, once. 
 
 from __future__ import annotations
 
-import ssl
+from typing import TYPE_CHECKING
 
 from prefork.net.address import TcpAddress, parse_address
 from prefork.net.listeners import adopt
@@ -15,6 +15,9 @@ from prefork.worker.acceptor import Door
 from prefork.worker.connections import Connections
 from prefork.worker.reception import Reception
 from prefork.wsgi.environ import UNIX_HOST, server_environ
+
+if TYPE_CHECKING:
+    import ssl
 
 
 def open_doors(

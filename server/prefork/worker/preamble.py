@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from prefork.net.certificates import in_words
 from prefork.net.proxy_protocol import BadHeaderError, Header, NoHeaderError, read_header
 from prefork.worker.loop import READ, WRITE
-from prefork.worker.transport import TlsTransport
+from prefork.worker.tls_transport import TlsTransport
 
 if TYPE_CHECKING:
     from prefork.worker.connections import Connections

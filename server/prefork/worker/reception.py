@@ -7,16 +7,18 @@ thread. Must not know: how any of it is read (`preamble`, `net.proxy_protocol`, 
 from __future__ import annotations
 
 import socket
-import ssl
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefork.net.proxy_protocol import Header
 from prefork.net.trust import TrustedPeers
 from prefork.worker.connections import Connections
-from prefork.worker.preamble import Preamble
-from prefork.worker.tls import tls_environ
 from prefork.wsgi.environ import connection_environ, text_of_peer
 from prefork.wsgi.forwarded import reader
+
+if TYPE_CHECKING:
+    import ssl
+
+    from prefork.worker.preamble import Preamble
 
 COMPLAINT_INTERVAL_S = 60.0
 
@@ -42,6 +44,12 @@ class Reception:
         self._trusted = trusted
         self._correct = reader(headers, trusted.__contains__) if trusted else None
         self._silent_until = 0.0
+        if context is not None or announcement != "off":
+            # Only here: a server that needs none of it does not load the ssl module, two megabytes in each process.
+            from prefork.worker.preamble import Preamble
+            from prefork.worker.tls import tls_environ
+
+            self._new_preamble, self._tls_environ = Preamble, tls_environ
 
     def receive(self, sock: socket.socket, peer: object) -> None:
         """Takes an accepted, non-blocking socket. `peer` is what accept(2) gave."""
@@ -58,9 +66,10 @@ class Reception:
                 correct = None
             self._connections.open(sock, peer, connection_environ(self._environ, peer), correct)
         else:
-            Preamble(
+            preamble = self._new_preamble(
                 self._connections, sock, peer, self._context, announcement, self._ready, self._complain
-            ).start()
+            )
+            preamble.start()
 
     def _complain(self, peer: object, why: str) -> None:
         """Mostly a mistake in somebody's settings, so it is told; and mostly for each connection, so it is not told each time."""
@@ -94,7 +103,7 @@ class Reception:
         if preamble.tls is None:
             self._connections.open(preamble.sock, peer, environ, correct, first)
         else:
-            environ.update(tls_environ(preamble.tls.object))
+            environ.update(self._tls_environ(preamble.tls.object))
             self._connections.open(preamble.tls, peer, environ, correct)
 
 

@@ -13,7 +13,8 @@ import msgspec
 
 from prefork.errors import BootError
 from prefork.net.certificates import in_words
-from prefork.net.tls import Material, server_context
+from prefork.net.material import Material
+from prefork.net.tls import server_context
 
 _SHORT = {
     "commonName": "CN",
@@ -32,11 +33,10 @@ _SHORT = {
 _SPECIAL = str.maketrans({character: f"\\{character}" for character in ',+"\\<>;='})
 
 
-def load_context(material: bytes) -> ssl.SSLContext | None:
-    """The context from `Material` as JSON; None for "null". Raises BootError."""
+def load_context(material: bytes) -> ssl.SSLContext:
+    """The context from `Material` as JSON. Raises BootError."""
     try:
-        decoded = msgspec.json.decode(material, type=Material | None)
-        return None if decoded is None else server_context(decoded)
+        return server_context(msgspec.json.decode(material, type=Material))
     except ssl.SSLError as error:
         # The master's OpenSSL took it; that of `[app] python` does not.
         raise BootError(

@@ -12,13 +12,12 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import ssl
 import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 from setproctitle import setproctitle
@@ -32,13 +31,15 @@ from prefork.ipc.scoreboard import Place
 from prefork.observe.log import Log
 from prefork.settings.model import Settings
 from prefork.worker.boot import WorkerBoot
-from prefork.worker.tls import load_context
 from prefork.wsgi.loader import WSGIApplication
 from prefork.zygote import hygiene
 from prefork.zygote.forking import Birth, serve
 from prefork.zygote.inspection import open_sockets
 from prefork.zygote.preload import freeze, preload
 from prefork.zygote.warmup import warm_up_with
+
+if TYPE_CHECKING:
+    import ssl
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def _prepare(boot: Boot, channel: Channel, environment: Mapping[str, str]) -> _I
     if settings.server.umask is not None:
         os.umask(settings.server.umask)
     # Before the fork, so that all workers share the keys of session tickets; before the application can break anything.
-    context = load_context(boot.tls)
+    context = _tls_context(boot)
     # All of ours, while it can be read for certain, before the application's paths come first in sys.path, and before the
     # fork, so that all workers share it.
     import prefork.worker.main  # noqa: F401
@@ -118,6 +119,14 @@ def _decode_settings(boot: Boot) -> Settings:
         raise BootError(
             "settings", f"the prefork in {sys.prefix} does not understand the settings: {error}"
         ) from error
+
+
+def _tls_context(boot: Boot) -> ssl.SSLContext | None:
+    if bytes(boot.tls) == b"null":
+        return None
+    from prefork.worker.tls import load_context
+
+    return load_context(bytes(boot.tls))
 
 
 def _enter_application_directory(settings: Settings) -> None:

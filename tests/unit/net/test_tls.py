@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from prefork.net.certificates import UnusableError, examine, time_problem
-from prefork.net.tls import Credential, Material, server_context
+from prefork.net.material import Credential, Material
+from prefork.net.tls import server_context
 from support.certificates import Authority, Pair, lock
 
 

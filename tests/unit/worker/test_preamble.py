@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from prefork.net.proxy_protocol import SIGNATURE
-from prefork.net.tls import Credential, Material, server_context
+from prefork.net.material import Credential, Material
+from prefork.net.tls import server_context
 from prefork.net.trust import TrustedPeers
 from prefork.worker.reception import Reception
 from support.certificates import Authority

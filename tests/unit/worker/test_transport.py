@@ -7,13 +7,17 @@ import random
 import select
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from prefork.net.tls import Credential, Material, server_context
-from prefork.worker.transport import MAX_UNSENT, TURN_BYTES, TlsTransport, send_file
+from prefork.net.material import Credential, Material
+from prefork.net.tls import server_context
+from prefork.worker.tls_transport import MAX_UNSENT, TURN_BYTES, TlsTransport
+from prefork.worker.transport import send_file
 from support.certificates import Authority
 from support.serving import readable
 
@@ -305,6 +309,14 @@ def test_a_client_cannot_start_the_handshake_again(authority: Authority, links: 
     """TLS 1.2: each would cost us a signature (CVE-2011-1473)."""
     links.append(Link(authority, version=ssl.TLSVersion.TLSv1_2).shake_hands())
     assert links[0].server.object.context.options & ssl.OP_NO_RENEGOTIATION
+
+
+def test_a_server_without_tls_does_not_load_it() -> None:
+    """Two megabytes in each process."""
+    rooms = "prefork.cli, prefork.master, prefork.master.resources, prefork.zygote.main, prefork.worker.main"
+    subprocess.run(
+        [sys.executable, "-c", f"import sys, {rooms}; assert 'ssl' not in sys.modules"], check=True
+    )
 
 
 def test_the_bound_on_what_waits_is_above_what_one_send_can_leave() -> None:
