@@ -12,7 +12,7 @@ import pytest
 
 from prefork.errors import ListenError
 from prefork.net.address import TcpAddress, UnixAddress, parse_address
-from prefork.net.listeners import Listener, ListenSpec, adopt, bind_all
+from prefork.net.listeners import Listener, ListenSpec, adopt, bind_all, check_permission
 from support.child import run
 
 ABSTRACT = f"@prefork-test-{os.getpid()}"
@@ -286,3 +286,78 @@ def test_the_file_of_another_server_is_not_removed(bind: Bind, tmp_path: Path) -
     ours.unlink_and_close()
     with connect(UnixAddress(str(path))), accept(theirs):
         pass
+
+
+# changing what stays ------------------------------------------------------------------------------------------------
+
+
+def spec_of(listener: Listener, **changes: int | None) -> ListenSpec:
+    return ListenSpec(listener.spec.address, **changes)
+
+
+def test_a_socket_takes_on_another_mode_and_goes_on_listening(bind: Bind, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    (listener,) = bind(f"unix:{path}")
+    before = path.stat()
+    listener.change(spec_of(listener, mode=0o640), 5)
+    assert (path.stat().st_mode & 0o777, path.stat().st_ino) == (0o640, before.st_ino)
+    with connect(listener.address), accept(listener):
+        pass
+    listener.change(spec_of(listener), 5)
+    assert path.stat().st_mode == before.st_mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_socket_takes_on_another_owner_and_back(bind: Bind, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    (listener,) = bind(f"unix:{path}")
+    listener.change(spec_of(listener, uid=65534, gid=65534), 5)
+    assert (path.stat().st_uid, path.stat().st_gid) == (65534, 65534)
+    listener.change(spec_of(listener), 5)
+    assert (path.stat().st_uid, path.stat().st_gid) == (os.geteuid(), os.getegid())
+
+
+@pytest.mark.parametrize("stranger", ["link", "other", "nothing"])
+def test_a_file_that_is_not_ours_is_not_touched(bind: Bind, tmp_path: Path, stranger: str) -> None:
+    path, victim = tmp_path / "a", tmp_path / "victim"
+    (listener,) = bind(f"unix:{path}")
+    victim.write_text("")
+    victim.chmod(0o600)
+    path.unlink()
+    if stranger == "link":
+        path.symlink_to(victim)
+    elif stranger == "other":
+        victim.rename(path)
+        victim = path
+    with pytest.raises(ListenError, match=str(path)):
+        listener.change(spec_of(listener, mode=0o777), 5)
+    if stranger != "nothing":
+        assert victim.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_tcp_listener_takes_on_another_queue_length(bind: Bind) -> None:
+    (listener,) = bind("127.0.0.1:0")
+    listener.change(spec_of(listener), 1)
+    with connect(listener.address), accept(listener):
+        pass
+
+
+def test_only_root_may_promise_to_give_a_socket_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = UnixAddress("/run/x.sock")
+    check_permission(ListenSpec(address, uid=os.geteuid(), gid=os.getegid()))
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    monkeypatch.setattr(os, "getgroups", lambda: [100])
+    check_permission(ListenSpec(address, mode=0o660, uid=4711, gid=100))
+    for spec in (ListenSpec(address, uid=0), ListenSpec(address, gid=5)):
+        with pytest.raises(ListenError, match="only root may give the socket"):
+            check_permission(spec)
+
+
+def test_a_socket_file_is_removed_once_however_often_it_is_asked_for(bind: Bind, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    (listener,) = bind(f"unix:{path}")
+    listener.unlink_and_close()
+    (other,) = bind(f"unix:{path}")  # perhaps with the inode of the first
+    listener.unlink_and_close()
+    assert path.is_socket()
+    assert other.is_reachable()
