@@ -54,6 +54,11 @@ def row_bytes(seats: int) -> int:
     return -(-(ROW_HEADER_BYTES + seats * SEAT_BYTES) // PAGE) * PAGE
 
 
+def seats_for(threads: int) -> int:
+    """With a pool the loop's thread has a seat too, the last one: it serves files by itself."""
+    return threads if threads == 1 else threads + 1
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a worker finds its row."""
@@ -207,7 +212,9 @@ class Scoreboard:
     def seats(self, worker: int) -> int:
         """How many requests the worker can run at once; 0 if it has no row."""
         row = self._rows.get(worker)
-        return 0 if row is None else row.seats
+        if row is None:
+            return 0
+        return row.seats if row.seats == 1 else row.seats - 1  # without the loop's, see `seats_for`
 
     def connections(self, worker: int) -> int:
         """How many connections the worker has open."""

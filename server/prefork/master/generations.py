@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from prefork.errors import BootError, ConfigError, ListenError, PreforkError
 from prefork.ipc.messages import TakeListeners
-from prefork.ipc.scoreboard import Scoreboard
+from prefork.ipc.scoreboard import Scoreboard, seats_for
 from prefork.master import reload
 from prefork.master.deadlines import RequestLimits
 from prefork.master.events import GenerationReturns, GenerationStarted, RollbackRefused, StartRefused
@@ -181,8 +181,9 @@ class Generations:
 
     def row_for(self, worker: int, slot: int, number: int) -> int:
         """Where on the scoreboard a new worker of the generation has its row; -1: nowhere, there is no memory for it."""
+        seats = seats_for(self._resources[number].settings.workers.threads)
         try:
-            return self.board.assign(worker, slot, number, self._resources[number].settings.workers.threads)
+            return self.board.assign(worker, slot, number, seats)
         except OSError as error:
             self.log.error("scoreboard_full", worker=slot, gen=number, error=error)
             return -1

@@ -12,6 +12,8 @@ from enum import Enum
 from queue import SimpleQueue
 from typing import Protocol
 
+from prefork.ipc.seat import here
+
 
 class Step(Enum):
     """What the application is to do next for a connection."""
@@ -29,6 +31,8 @@ class Leftovers(Protocol):
 
     at_rest: bool
     """What `perform` would have said without it."""
+    line: str
+    """The request line of that request."""
 
     def run(self) -> None:
         """Does the work in this thread; never raises."""
@@ -79,10 +83,18 @@ class InlineExecutor:
             return
         if not at_rest.at_rest:
             task.settle()
-        at_rest.run()
+        _run(at_rest)
 
     def close(self) -> None:
         """Nothing to give back."""
+
+
+def _run(leftovers: Leftovers) -> None:
+    """On the scoreboard like the request that left them: whoever waits for this thread wants to know for what."""
+    seat = here.seat
+    seat.begin(leftovers.line, "")
+    leftovers.run()
+    seat.suspend()
 
 
 class ThreadExecutor:
@@ -149,7 +161,7 @@ class ThreadExecutor:
                 # The client does not wait for it; the thread is not free before it is done.
                 if not at_rest.at_rest:
                     self._post(task.settle)
-                at_rest.run()
+                _run(at_rest)
                 at_rest = True
             with self._lock:
                 self._pending -= 1

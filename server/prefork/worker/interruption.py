@@ -162,7 +162,7 @@ class Interruptions:
         gates = self._gates
 
         def call(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-            gate = gates[get_ident()]
+            gate = gates.get(get_ident())
             body = _through(gate, application, environ, start_response)
             # What needs no code of the application's to be iterated is left as it is; responses know these types.
             if type(body) in _PASSIVE:
@@ -186,26 +186,28 @@ class _WatchedBody:
         self._next: Callable[[], bytes] | None = None
 
     def __iter__(self) -> Iterator[bytes]:
-        self._next = _through(self._gates[get_ident()], iter, self._body).__next__
+        self._next = _through(self._gates.get(get_ident()), iter, self._body).__next__
         return self
 
     def __next__(self) -> bytes:
         assert self._next is not None, "iter() comes first"
-        return _through(self._gates[get_ident()], self._next)
+        return _through(self._gates.get(get_ident()), self._next)
 
     def close(self) -> None:
         """PEP 3333: of the application's iterable, if that has one."""
         close = getattr(self._body, "close", None)
         if close is not None:
-            _through(self._gates[get_ident()], close)
+            _through(self._gates.get(get_ident()), close)
 
 
-def _through(gate: Gate, function: Callable[..., _Result], *arguments: Any) -> _Result:
+def _through(gate: Gate | None, function: Callable[..., _Result], *arguments: Any) -> _Result:
     """Calls `function` with the gate open.
 
     An interruption that comes too late, when the function has returned or raised, changes nothing any more; it is caught here and
-    not by whoever called us. It can come once.
+    not by whoever called us. It can come once. Without a gate nobody is interrupted.
     """
+    if gate is None:
+        return function(*arguments)
     error: BaseException | None = None
     results: list[_Result] = []
     try:

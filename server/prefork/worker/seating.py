@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import get_ident
 
-from prefork.ipc.scoreboard import map_row
+from prefork.ipc.scoreboard import map_row, seats_for
 from prefork.ipc.seat import here
 from prefork.worker.boot import WorkerBoot
 from prefork.worker.interruption import Interruptions
@@ -19,8 +19,7 @@ class Seating:
     """The row of one worker."""
 
     def __init__(self, boot: WorkerBoot) -> None:
-        threads = boot.settings.workers.threads
-        row = map_row(boot.scoreboard, threads)
+        row = map_row(boot.scoreboard, seats_for(boot.settings.workers.threads))
         self._seats = row.seats
         self.count_connections = row.count_connections
         # Without a limit nobody is ever interrupted, and no request pays for it.
@@ -43,7 +42,8 @@ class Seating:
             self._interruptions.add_thread(self._seats[index])
 
     def serve_pool(self, post: Callable[[Callable[[], None]], None]) -> None:
-        """The calling thread, which is the main thread, only runs the loop; `post` has it act between two callbacks."""
+        """The calling thread, which is the main thread, runs the loop beside a pool; `post` has it act between two callbacks."""
+        self._take(-1)
         if self._interruptions is not None:
             self._interruptions.listen_for_threads(post)
 

@@ -44,7 +44,7 @@ class CallsAfter:
     ) -> None:
         """`run_in` calls a function in the context of the request."""
         self._functions = response.later or []
-        self._line = response.line
+        self.line = response.line
         self._run_in = run_in
         self._log = log
         self.at_rest = at_rest
@@ -56,5 +56,5 @@ class CallsAfter:
             try:
                 self._run_in(function)
             except BaseException as error:  # noqa: BLE001 - application code
-                self._log.error("after_response_failed", request=self._line, error=in_words(error))
+                self._log.error("after_response_failed", request=self.line, error=in_words(error))
                 self._log.traceback(application_traceback(error))

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from prefork import deadline
-from prefork.ipc.scoreboard import PAGE, Place, Scoreboard, map_row, row_bytes
+from prefork.ipc.scoreboard import PAGE, Place, Scoreboard, map_row, row_bytes, seats_for
 from prefork.ipc.seat import SEAT_BYTES, Seat, Totals, here
 from support.measured import Measured
 
@@ -106,6 +106,15 @@ def test_counters_outlive_their_worker_and_rows_are_used_again(board: Scoreboard
     assert len(offsets) == 1
     assert board.totals().requests == 15
     assert board.totals().bytes_out == 150
+
+
+@pytest.mark.parametrize(("threads", "seats"), [(1, 1), (2, 3), (10, 11)])
+def test_the_loop_of_a_pool_has_a_seat_that_is_no_thread_for_requests(
+    board: Scoreboard, threads: int, seats: int
+) -> None:
+    assert seats_for(threads) == seats
+    board.assign(1, 1, 1, seats)
+    assert board.seats(1) == threads
 
 
 def test_rows_of_other_sizes_do_not_overlap(board: Scoreboard) -> None:
