@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
+from support.deadline import Deadline
 from support.http import Connection, chunked, encode
 from support.server import Server, ServerFactory
 
@@ -156,6 +157,18 @@ def test_a_client_that_falls_silent_gets_a_408(connection: Connection) -> None:
     connection.send(head("/digest", ("Content-Length", "100")) + b"half")
     answer = connection.read_response()
     assert (answer.status, answer.closes) == (408, True)
+
+
+def test_a_client_that_trickles_gets_a_408(connection: Connection) -> None:
+    connection.send(head("/digest", ("Content-Length", "100000")))
+    connection.sock.settimeout(0.05)
+    deadline = Deadline()
+    answer = b""
+    while not answer and not deadline.passed:
+        connection.send(b"x")
+        with suppress(TimeoutError):
+            answer = connection.sock.recv(4096)
+    assert b" 408 " in answer
 
 
 def test_slow_uploads_hold_their_threads_and_nobody_else(server: Server) -> None:

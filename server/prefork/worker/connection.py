@@ -352,6 +352,7 @@ class Connection:
             self.write_through,
             self._handler.response_begun,
             self._home.times.body_s,
+            self._home.times.s_per_byte,
         )
         return StreamedBody(begun, body.receive, body.unread)
 

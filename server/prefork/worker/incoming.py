@@ -7,12 +7,14 @@ that has the connection. Runs in the worker. Must not know: epoll, the applicati
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Callable
 
 from prefork.http.errors import ProtocolError
 from prefork.http.receiver import Expects, RequestReceiver
 from prefork.http.response import CONTINUE
 from prefork.ipc.seat import here
+from prefork.worker.pace import extended
 from prefork.wsgi.input import BodyError
 
 RECV_BYTES = 64 * 1024
@@ -24,7 +26,16 @@ STEP_S = 1.0
 class IncomingBody:
     """What `wsgi.input` asks for more."""
 
-    __slots__ = ("_fd", "_receiver", "_recv", "_response_begun", "_timeout_s", "_write")
+    __slots__ = (
+        "_fd",
+        "_receiver",
+        "_recv",
+        "_reserve_s",
+        "_response_begun",
+        "_s_per_byte",
+        "_timeout_s",
+        "_write",
+    )
 
     def __init__(
         self,
@@ -34,14 +45,18 @@ class IncomingBody:
         write: Callable[[bytes], None],
         response_begun: Callable[[], bool],
         timeout_s: float,
+        s_per_byte: float,
     ) -> None:
-        """`recv` and `write` are those of the connection, `fd` is its socket; `timeout_s` is how long no byte may come."""
+        """`recv` and `write` are those of the connection, `fd` is its socket; `timeout_s` is how long no byte may come,
+        `s_per_byte` what each byte puts back into that time (`pace`). Only the time spent waiting counts."""
         self._receiver = receiver
         self._fd = fd
         self._recv = recv
         self._write = write
         self._response_begun = response_begun
         self._timeout_s = timeout_s
+        self._reserve_s = timeout_s
+        self._s_per_byte = s_per_byte
 
     def unread(self) -> bool:
         """Some of it is still to come: the connection cannot serve another request."""
@@ -70,24 +85,24 @@ class IncomingBody:
 
     def _arrived(self) -> bytes:
         """Bytes from the socket, waiting for them. Raises BodyError, and ProtocolError at the end of the connection."""
-        waited_s = 0.0
         while True:
             try:
                 data = self._recv(RECV_BYTES)
             except BlockingIOError:
-                if waited_s >= self._timeout_s:
+                if self._reserve_s <= 0:
                     raise BodyError(408, "the body of the request did not arrive in time") from None
-                step_s = min(self._timeout_s - waited_s, STEP_S)
-                if not self._wait(step_s):
-                    waited_s += step_s
+                start = time.monotonic()
+                self._wait(min(self._reserve_s, STEP_S))
+                self._reserve_s -= time.monotonic() - start
                 continue
             except OSError as error:
                 raise BodyError(400, f"the client has gone: {error.strerror or error}") from None
             if not data:
                 self._receiver.eof()
+            self._reserve_s = extended(self._reserve_s, 0.0, self._timeout_s, len(data), self._s_per_byte)
             return data
 
-    def _wait(self, timeout_s: float) -> bool:
+    def _wait(self, timeout_s: float) -> None:
         poller = select.poll()
         poller.register(self._fd, select.POLLIN)
-        return bool(poller.poll(timeout_s * 1000))
+        poller.poll(timeout_s * 1000)
