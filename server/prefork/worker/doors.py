@@ -30,6 +30,7 @@ def open_doors(
     trusted = TrustedPeers(settings.proxy.trusted)
     doors = []
     for (fd, text), entry in zip(listeners, settings.server.listen, strict=True):
+        assert context is not None or not entry.tls, "never in the clear"
         address = parse_address(text)
         scheme, port = ("https", "443") if entry.tls else ("http", "80")
         host = UNIX_HOST

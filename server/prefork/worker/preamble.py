@@ -25,6 +25,9 @@ RECV_BYTES = 64 * 1024
 _TLS_HANDSHAKE = 0x16
 """The first byte of a ClientHello: the record type (RFC 8446 section 5.1)."""
 
+_LONGEST_RECORD = 16 * 1024
+"""Longer ones are an error (section 5.1), which OpenSSL then finds."""
+
 Ready = Callable[["Preamble", bytes], None]
 Complain = Callable[[object, str], None]
 
@@ -38,6 +41,7 @@ class Preamble:
         "_context",
         "_events",
         "_header_required",
+        "_hello",
         "_home",
         "_ready",
         "bucket",
@@ -67,6 +71,7 @@ class Preamble:
         self._ready = ready
         self._complain = complain
         self._events = 0
+        self._hello = b""
         self.sock = sock
         self.peer = peer
         """What accept(2) gave."""
@@ -157,11 +162,17 @@ class Preamble:
     def _take_tls(self, received: bytes) -> None:
         assert self._context is not None
         if self.tls is None:
+            received = self._hello + received
             if not received:
                 self._wait_for(READ)
                 return
             if received[0] != _TLS_HANDSHAKE:
                 self._ready(self, received)
+                return
+            if not _has_record(received):
+                # OpenSSL takes 30 KiB for the first byte: not before there is something to do.
+                self._hello = received
+                self._wait_for(READ)
                 return
             self.tls = TlsTransport(self.sock, self._context)
         try:
@@ -200,3 +211,9 @@ class Preamble:
                 loop.add(fd, events, self._on_event)
             self._events = events
         self._home.loop.watch(self)
+
+
+def _has_record(received: bytes) -> bool:
+    """A whole record is here, or can never be."""
+    length = int.from_bytes(received[3:5], "big")
+    return len(received) >= 5 and (len(received) >= 5 + length or length > _LONGEST_RECORD)

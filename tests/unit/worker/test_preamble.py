@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from prefork.net.proxy_protocol import SIGNATURE
 from prefork.net.material import Credential, Material
+from prefork.net.proxy_protocol import SIGNATURE
 from prefork.net.tls import server_context
 from prefork.net.trust import TrustedPeers
 from prefork.worker.reception import Reception
@@ -347,6 +349,42 @@ def test_a_handshake_may_come_byte_by_byte(
         client.tls.do_handshake()
     client.carry(piece=1)
     assert client.get()["HTTPS"] == "on"
+
+
+def test_part_of_a_hello_costs_no_more_than_its_bytes(
+    desk: Callable[..., Desk], authority: Authority, context: ssl.SSLContext
+) -> None:
+    here = desk("off", context)
+    client = TlsClient(here, authority)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.tls.do_handshake()
+    hello = client.outgoing.read()
+    client.sock.sendall(hello[:-1])
+    here.station.turn(2)
+    (preamble,) = here.station.connections._arriving
+    assert preamble.tls is None
+    client.outgoing.write(hello[-1:])
+    client.carry()
+    assert client.get()["HTTPS"] == "on"
+
+
+@given(
+    st.sampled_from(
+        [b"\x16\x03\x01", b"\x16\x03\x01\0\x10\x01\0\0\x0c\x03\x03", SIGNATURE, b"PROXY TCP4 ", b""]
+    ),
+    st.binary(),
+)
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_end_in_peace(context: ssl.SSLContext, start: bytes, rest: bytes) -> None:
+    with station(mirror) as made:
+        here = Desk(made, "optional", context)
+        with here.connect(start + rest) as client:
+            made.turn(2)
+            client.shutdown(socket.SHUT_WR)
+            here.received(client)
+        made.turn(2)
+        assert len(made.connections) == 0
+        assert set(made.log.events) <= {"proxy_header_refused"}
 
 
 @pytest.mark.parametrize("first", [GET, b"\x80\x2e\x01\0\x02", b"\0", b"SSH-2.0-x\r\n"])
