@@ -57,6 +57,10 @@ class Executor(Protocol):
         """A request that came now would have to wait."""
 
     @property
+    def finished(self) -> int:
+        """Steps done so far, to see whether they come to an end."""
+
+    @property
     def idle(self) -> bool:
         """Nothing runs."""
 
@@ -71,6 +75,7 @@ class InlineExecutor:
     """`threads = 1`: the application runs in the main thread, between two turns of the loop. Cheapest for each request."""
 
     saturated = False  # whoever asks is the only thread there is, and it is free
+    finished = 0  # nobody asks: see `Acceptor`
     idle = True
 
     def run(self, task: Task, step: Step) -> None:
@@ -97,6 +102,10 @@ def _run(leftovers: Leftovers) -> None:
     seat.suspend()
 
 
+def _look() -> None:
+    """Nothing; but a loop that waited only for this thread looks up and sees that it is idle."""
+
+
 class ThreadExecutor:
     """`threads > 1`: a fixed pool fed through a SimpleQueue."""
 
@@ -115,6 +124,7 @@ class ThreadExecutor:
         self._queue: SimpleQueue[tuple[Task, Step] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._pending = 0
+        self._begun = 0
         self._report_free = False
         self._members = [
             threading.Thread(target=self._work, args=(index,), name=f"prefork-{index + 1}", daemon=True)
@@ -129,6 +139,11 @@ class ThreadExecutor:
         return self._pending >= self._threads
 
     @property
+    def finished(self) -> int:
+        """Steps done so far."""
+        return self._begun - self._pending
+
+    @property
     def idle(self) -> bool:
         """No thread has work."""
         return self._pending == 0
@@ -136,6 +151,7 @@ class ThreadExecutor:
     def run(self, task: Task, step: Step) -> None:
         """Queues `step`; threads take them in order."""
         with self._lock:
+            self._begun += 1
             self._pending += 1
         self._queue.put((task, step))
 
@@ -157,6 +173,7 @@ class ThreadExecutor:
         while (item := self._queue.get()) is not None:
             task, step = item
             at_rest = task.perform(step)
+            left_something = not isinstance(at_rest, bool)
             if not isinstance(at_rest, bool):
                 # The client does not wait for it; the thread is not free before it is done.
                 if not at_rest.at_rest:
@@ -172,4 +189,6 @@ class ThreadExecutor:
                 self._post(task.settle)
             if report:
                 self._post(self._on_free)
+            elif left_something:
+                self._post(_look)
             del task, item  # an idle thread must not keep the last request alive
