@@ -135,9 +135,15 @@ class Supervisor:
         now = self._clock()
         times = (next_deadline(self._pool, now), self._overseer.next_look, self._desk.deadline)
         deadline = min((each for each in times if each is not None), default=None)
-        self._links.wait(None if deadline is None else max(0.0, deadline - now))
-        if deadline is not None and self._clock() - deadline > JUMP_S:
-            self._happened([ClockJumped(self._clock() - deadline)])
+        if deadline is None:
+            self._links.wait(None)
+            return
+        # What was due before, such as all that an upgrade has interrupted, is late without any jump.
+        deadline = max(deadline, now)
+        self._links.wait(deadline - now)
+        late_s = self._clock() - deadline
+        if late_s > JUMP_S:
+            self._happened([ClockJumped(late_s)])
 
     def _listen_when_resting(self) -> None:
         """A pool at rest is not looked at: the first connection ends the rest."""
