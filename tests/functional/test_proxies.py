@@ -6,6 +6,7 @@ The client of the proxy comes from 127.0.0.9, which is nobody's address but its 
 from __future__ import annotations
 
 import json
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -34,16 +35,20 @@ SPOOFED = [
     ("Forwarded", "for=203.0.113.66;proto=https;host=evil.example"),
 ]
 
-NGINX_FIELDS = """
-    proxy_http_version 1.1; proxy_set_header Connection "";
-    proxy_set_header Host $http_host;
-    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-    proxy_set_header X-Forwarded-Proto $scheme;
-    proxy_set_header X-Forwarded-Host $http_host;
-    proxy_set_header X-Forwarded-Port "";
-    proxy_set_header X-Forwarded-Prefix /shop;
-"""
-"""The lines of docs/deploy.md, and the prefix of a location."""
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "proxies.md"
+
+
+def documented_fields() -> str:
+    """The lines for nginx as docs/proxies.md has them, and the prefix of a location."""
+    (lines,) = re.findall(
+        r"^```nginx\n(.*?)^```$", DOCUMENTED.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    prefix = 'X-Forwarded-Prefix "";'
+    assert prefix in lines
+    return str(lines.replace(prefix, "X-Forwarded-Prefix /shop;"))
+
+
+NGINX_FIELDS = documented_fields()
 
 
 @pytest.fixture
