@@ -9,7 +9,7 @@ import threading
 import time
 from urllib.parse import parse_qs
 
-from prefork import RequestTimeout, deadline
+from prefork import RequestTimeout, after_response, deadline
 
 _lock = threading.Lock()
 _lock.acquire()
@@ -61,6 +61,8 @@ def app(environ, start_response):
     elif way in ("streaming", "starts_then_hangs", "starts_then_spins"):
         start_response("200 OK", [("Content-Type", "text/plain")])
         return pieces(seconds, 8 if way == "streaming" else 1, way)
+    elif way == "afterwards":
+        after_response(sleep)
     elif way == "quick":
         time.sleep(seconds)
     start_response("200 OK", [("Content-Type", "text/plain")])

@@ -132,6 +132,19 @@ def test_nine_healthy_requests_beside_a_stuck_one_are_answered(stuck: Start, way
     assert server.get("/quick").body == b"done"
 
 
+@pytest.mark.parametrize("threads", [1, 4])
+def test_work_after_a_response_that_does_not_end_costs_its_worker(stuck: Start, threads: int) -> None:
+    server = stuck(threads=threads)
+    (worker,) = server.workers()
+    mark = server.mark()
+    assert server.get("/afterwards").body == b"done"
+    wait_for_stack(server, "request_slow", mark, "in sleep")
+    died = server.wait_for_event("worker_exited", after=mark)
+    assert died["pid"] == str(worker)
+    assert "stuck in GET /afterwards HTTP/1.1" in died["killed"]
+    assert server.get("/quick").body == b"done"
+
+
 def test_a_replacement_comes_first_and_siblings_finish(stuck: Start) -> None:
     server = stuck(threads=4, slow=0, timeout=1.0, kill_after=0.5)
     (worker,) = server.workers()
