@@ -5,11 +5,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+CHAOS_S ?= 60
 COUNT ?= 100000
 SEED ?=
 BIN := $(VENV)/bin
 
-.PHONY: help run test unit fuzz numbers big lint coverage clean
+.PHONY: help run test unit fuzz numbers big lint coverage chaos reload-matrix clean
 
 help:
 	@echo "make run       start the server with config/server.toml on http://127.0.0.1:8000"
@@ -20,6 +21,8 @@ help:
 	@echo "make big       upload and download 2 GiB, measure memory (minutes)"
 	@echo "make lint      check style and types"
 	@echo "make coverage  run all tests and report which lines and branches they reach"
+	@echo "make chaos     kill, stop, reload, upgrade and starve a server at random, under load (CHAOS_S=60, SEED=...)"
+	@echo "make reload-matrix  what breaks prefork and its peers, as a table (minutes)"
 	@echo "make clean     remove everything that these commands made"
 
 run: $(VENV)/.installed
@@ -50,6 +53,17 @@ coverage: $(VENV)/.installed-test
 	$(BIN)/coverage run -m pytest -n auto --dist worksteal $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --show-missing
+
+# Everything at once, at random, under load. A run is repeated with the SEED it prints.
+chaos: $(VENV)/.installed-test
+	PREFORK_TEST_CHAOS_S=$(CHAOS_S) PREFORK_TEST_SEED=$(SEED) $(BIN)/python -m pytest tests/load/test_chaos.py $(ARGS)
+
+# The table of the README: prefork and, where pip installs them, its peers in an environment of their own.
+reload-matrix: $(VENV)/.installed
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	for each in gunicorn pyuwsgi granian uvicorn; do \
+		.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check $$each || true; done
+	$(BIN)/python bench/reload_matrix.py $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* .coverage .coverage.* htmlcov build server/*.egg-info
