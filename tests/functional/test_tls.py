@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from signal import SIGHUP
+from signal import SIGHUP, SIGUSR2
 from typing import Any
 
 import pytest
@@ -123,6 +123,41 @@ def test_python_and_a_body_in_each_direction(secure: Secure, authority: Authorit
     client.request("POST", "/echo", body)
     assert client.getresponse().read() == body
     client.close()
+
+
+@pytest.mark.parametrize(("threads", "buffered"), [(1, True), (4, True), (4, False)])
+def test_bodies_and_requests_in_any_pieces(
+    secure: Secure, authority: Authority, threads: int, buffered: bool
+) -> None:
+    server = secure(threads=threads, settings={"requests": {"buffer_body": buffered}})
+    body = os.urandom(1_000_000)
+    expected = f"{len(body)} {hashlib.sha256(body).hexdigest()}"
+    with connect(server, trusting(authority)) as connection:
+        head = (
+            f"POST /digest HTTP/1.1\r\nHost: t\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
+        )
+        connection.send(head.encode())
+        for start in range(0, len(body), 50_000):
+            connection.send(body[start : start + 50_000])
+        answer = connection.read_response()
+        assert (answer.text, answer.interim) == (expected, [100])
+        # Several requests in one record, and one in several.
+        get = b"GET / HTTP/1.1\r\nHost: t\r\n\r\n"
+        connection.send(get * 3)
+        assert [connection.read_response().status for _ in range(3)] == [200] * 3
+        for byte in get:
+            connection.send(bytes([byte]))
+        assert connection.read_response().status == 200
+
+
+def test_static_files(secure: Secure, authority: Authority, tmp_path: Path) -> None:
+    content = os.urandom(400_000)
+    (tmp_path / "logo.png").write_bytes(content)
+    server = secure(settings={"static": {"/static": {"directory": str(tmp_path)}}})
+    with connect(server, trusting(authority)) as connection:
+        assert connection.get("/static/logo.png").body == content
+        part = connection.get("/static/logo.png", [("Range", "bytes=1000-300000")])
+        assert (part.status, part.body) == (206, content[1000:300_001])
 
 
 @pytest.mark.parametrize("threads", [1, 4])
@@ -466,6 +501,18 @@ def test_a_reload_with_files_that_cannot_be_used_changes_nothing(
     assert "does not belong to the certificate" in str(failed)
     with connect(server, trusting(authority)) as connection:
         assert connection.get("/").status == 200
+
+
+def test_an_upgrade_keeps_certificates_and_connections(secure: Secure, authority: Authority) -> None:
+    server = secure(workers=2, settings={"requests": {"keepalive_timeout": 600}})
+    with connect(server, trusting(authority)) as old:
+        assert old.get("/").status == 200
+        mark = server.mark()
+        server.signal(SIGUSR2)
+        server.wait_for_event("reload_done", after=mark)
+        assert old.get("/").status == 200
+        with connect(server, trusting(authority)) as new:
+            assert new.get("/").status == 200
 
 
 def test_tls_can_be_switched_on_by_a_reload(serve: ServerFactory, authority: Authority, pair: Pair) -> None:

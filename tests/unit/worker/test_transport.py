@@ -319,5 +319,16 @@ def test_a_server_without_tls_does_not_load_it() -> None:
     )
 
 
+def test_a_peer_that_makes_us_answer_and_does_not_read_is_left(narrow: Link) -> None:
+    """Key updates for ever, say: each has an answer."""
+    with pytest.raises(BlockingIOError):
+        while True:
+            narrow.server.send(bytes(1000))
+    narrow.server._outgoing.write(bytes(MAX_UNSENT))
+    narrow.send(b"x")
+    with pytest.raises(ConnectionAbortedError):
+        narrow.server.recv(65536)
+
+
 def test_the_bound_on_what_waits_is_above_what_one_send_can_leave() -> None:
     assert MAX_UNSENT > 64 * 1024 + 4 * 64
