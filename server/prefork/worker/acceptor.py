@@ -44,6 +44,11 @@ CLIENT_GONE = frozenset(
 PAUSE_S = 1.0
 """How long a worker that cannot accept leaves new connections to the others."""
 
+PATIENCE_S = 0.02
+"""How long new connections wait for a worker whose threads work, but are never free: its other clients keep them busy, by
+pipelining for instance. After that one is accepted all the same, and its request stands in the queue like theirs. A worker none of
+whose threads finishes anything takes nobody: others may."""
+
 MAX_BATONS = 64
 """Batons that are passed on together: each costs a wake-up, and nobody needs more than there are workers."""
 
@@ -89,6 +94,8 @@ class Acceptor:
         self._listening = False
         self._leaving = False
         self._told_at = float("-inf")
+        self._turn_of_new_at = NEVER
+        self._finished_before = 0
         self.deadline = NEVER
         self.bucket = 0
         connections.on_room = self.resume
@@ -100,7 +107,7 @@ class Acceptor:
         if self._listening or self._leaving or len(self._connections) >= self._connections.maximum:
             return
         if self._executor.saturated:
-            self._tell_when_free()
+            self._wait_for_thread()
             return
         self._listening = True
         self.deadline = NEVER
@@ -127,10 +134,31 @@ class Acceptor:
 
     def yield_when_saturated(self) -> None:
         """Leaves the listeners as soon as no request could start here: a wake-up spent on this worker would be lost, and
-        another one that has a free thread would sleep on."""
-        if self._listening and self._executor.saturated:
-            self.pause()
-            self._tell_when_free()
+        another one that has a free thread would sleep on. Called in each turn."""
+        if self._listening:
+            if self._executor.saturated:
+                self.pause()
+                self._wait_for_thread()
+        elif self._loop.now >= self._turn_of_new_at:
+            self._give_new_ones_a_turn()
+
+    def _wait_for_thread(self) -> None:
+        # Set only once while the threads are free for moments too short to accept anybody.
+        now = self._loop.now
+        if not now - 10 * PATIENCE_S < self._turn_of_new_at < NEVER:
+            self._turn_of_new_at = now + PATIENCE_S
+            self._finished_before = self._executor.finished
+        self._tell_when_free()
+
+    def _give_new_ones_a_turn(self) -> None:
+        finished = self._executor.finished
+        if self._leaving or finished == self._finished_before:
+            return
+        self._turn_of_new_at = self._loop.now + PATIENCE_S
+        self._finished_before = finished
+        for door in self._doors.values():
+            if len(self._connections) < self._connections.maximum:
+                self._accept_one(door)
 
     def _callback(self, door: Door) -> Callable[[int], None]:
         def ready(_events: int) -> None:
@@ -167,6 +195,7 @@ class Acceptor:
         elif len(self._connections) >= self._connections.maximum:
             self._make_room(door)
         else:
+            self._turn_of_new_at = NEVER
             self._accept_one(door)
 
     def _accept_one(self, door: Door) -> bool:

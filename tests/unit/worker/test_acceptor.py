@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from prefork.worker.acceptor import CLIENT_GONE, EVICT, PAUSE_S, Acceptor, Door
+from prefork.worker.acceptor import CLIENT_GONE, EVICT, PATIENCE_S, PAUSE_S, Acceptor, Door
 from prefork.worker.connection import Phase
 from prefork.wsgi.environ import connection_environ
 from support.serving import FakeClock, Station, hello, station
@@ -23,6 +23,7 @@ class Executor:
 
     def __init__(self) -> None:
         self.saturated = False
+        self.finished = 0
         self.asked = 0
 
     def tell_when_free(self) -> None:
@@ -356,3 +357,33 @@ def test_the_backlog_is_taken_at_once(front: Front) -> None:
     assert taken == 7
     assert len(front.made.connections) == 7
     assert front.acceptor.take_backlog([front.listener.fileno()]) == 0
+
+
+def saturate(front: Front, clock: FakeClock, seconds: float, *, progress: bool) -> None:
+    """Time passes in which the threads are never free; every now and then one is, for a moment too short for a new connection."""
+    for _ in range(int(seconds / 0.005)):
+        clock.now += 0.005
+        front.executor.finished += progress
+        front.executor.saturated = False
+        front.acceptor.resume()
+        front.executor.saturated = True
+        front.made.turn()
+        front.acceptor.yield_when_saturated()
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_new_connections_have_their_turn_beside_those_that_keep_all_threads_busy(progress: bool) -> None:
+    clock = FakeClock()
+    with station(hello, clock=clock) as made:
+        front = Front(made)
+        try:
+            front.executor.saturated = True
+            front.acceptor.resume()
+            for _ in range(3):
+                front.connect()
+            saturate(front, clock, PATIENCE_S / 2, progress=progress)
+            assert front.listener.accepted == 0, "another worker may have a free thread"
+            saturate(front, clock, 5 * PATIENCE_S, progress=progress)
+            assert front.listener.accepted == (3 if progress else 0)
+        finally:
+            front.close()
