@@ -155,8 +155,8 @@ def sibling_of_too_long(start: Start) -> Outcome:
     server = start(Wish(workers=1, threads=4, timeout_s=2))
     with ThreadPoolExecutor(2) as pool:
         stuck = pool.submit(server.get, "/sleep/8", 15)
-        time.sleep(1.0)
-        healthy, _ = pool.submit(server.get, "/sleep/1.8", 15).result()
+        time.sleep(1.5)
+        healthy, _ = pool.submit(server.get, "/sleep/1.9", 15).result()
         stuck.result()
     return Outcome(healthy == 200, "answered" if healthy == 200 else "**lost**")
 

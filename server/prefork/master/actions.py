@@ -19,6 +19,7 @@ from prefork.master.state import (
     GenerationPhase,
     Phase,
     Pool,
+    Stop,
     Worker,
     ZygotePhase,
 )
@@ -88,6 +89,11 @@ class MeasureMemory:
 @dataclass(frozen=True, slots=True)
 class MeasureLoad:
     """Look at how busy the workers are, and who waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckQueue:
+    """Look who waits to be accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +188,7 @@ class Finish:
 WorkerAction = RecycleWorker | DrainWorker | StopWorker | TerminateWorker | DumpWorker | KillWorker
 ZygoteAction = ExitZygote | DumpZygote | KillZygote
 GenerationAction = Commit | Abort | Retire | Forget
-MeasureAction = MeasureMemory | MeasureLoad
+MeasureAction = MeasureMemory | MeasureLoad | CheckQueue
 UpgradeAction = TryUpgrade | KillTrial | ExecuteProgram
 BeginAction = BeginReload | BeginRestart | BeginRollback
 Action = (
@@ -204,6 +210,8 @@ def record(pool: Pool, action: Action, now: float) -> None:
         deadline = now + limits.boot_timeout_s
         pool.workers[action.worker] = Worker(action.worker, action.slot, action.generation, deadline)
         pool.next_worker_id = action.worker + 1
+        if pool.stop is not Stop.NO:
+            pool.last_wanted, pool.last_worker = False, action.worker
     elif isinstance(action, WorkerAction):
         _record_worker(pool, action, now)
     elif isinstance(action, ExitZygote | DumpZygote | KillZygote):
@@ -212,6 +220,8 @@ def record(pool: Pool, action: Action, now: float) -> None:
         _record_generation(pool, action, now)
     elif isinstance(action, MeasureMemory):
         pool.measure_at = now + MEASURE_EVERY_S
+    elif isinstance(action, CheckQueue):
+        pool.queue_checked = True
     elif isinstance(action, MeasureLoad):
         pool.load.sample_at = now + SAMPLE_S
     elif isinstance(action, UpgradeAction):

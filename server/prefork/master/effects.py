@@ -54,6 +54,8 @@ class Effects:
                 self._tell_recycling(action)
             case actions.MeasureMemory():
                 return self._measure()
+            case actions.CheckQueue():
+                return [events.QueueChecked(self._load_meter.queue_length())]
             case actions.MeasureLoad():
                 return [self._load_meter.measure()]
             case actions.DrainWorker():

@@ -198,6 +198,13 @@ class ConnectionWaits:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueChecked:
+    """So many connections wait to be accepted, and nobody is there to do it."""
+
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
 class UpgradeTried:
     """A child finds out whether the new program could take over."""
 
@@ -269,6 +276,7 @@ Event = (
     | UpgradeAsked
     | LoadMeasured
     | ConnectionWaits
+    | QueueChecked
     | UpgradeTried
     | UpgradeRefused
     | ScaleAsked

@@ -24,5 +24,8 @@ class LoadMeter:
         for worker in self._pool.workers:
             seats = board.seats(worker)
             busy += len(board.running(worker)) / seats if seats else 0.0
-        queue = sum(each.queue_length() for each in self._generations.in_force.listeners)
-        return LoadMeasured(busy, queue)
+        return LoadMeasured(busy, self.queue_length())
+
+    def queue_length(self) -> int:
+        """Connections that wait to be accepted."""
+        return sum(each.queue_length() for each in self._generations.in_force.listeners)

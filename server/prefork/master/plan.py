@@ -21,6 +21,7 @@ from prefork.master.actions import (
     BeginReload,
     BeginRestart,
     BeginRollback,
+    CheckQueue,
     Commit,
     DrainWorker,
     DumpWorker,
@@ -63,7 +64,9 @@ def plan(pool: Pool, now: float) -> list[Action]:
         # First: they change what the rest depends on.
         return overdue
     if pool.stop is not Stop.NO:
-        return [*_stopping(pool), *_end_trial(pool), *_ending_zygotes(pool), *_finish(pool)]
+        stopping = [*_stopping(pool), *_end_trial(pool)]
+        # What is decided first may need what comes after.
+        return stopping or [*_ending_zygotes(pool), *_finish(pool)]
     return [
         *_generations(pool, now),
         *_failed_workers(pool),
@@ -132,13 +135,35 @@ def _overdue_zygotes(pool: Pool, now: float) -> Iterator[Action]:
 
 def _stopping(pool: Pool) -> Iterator[Action]:
     """Those who serve finish what they have; those who do not serve yet need not begin."""
+    if pool.stop is Stop.GRACEFUL and _nobody_accepts(pool):
+        yield from _last_call(pool)
     for worker in pool.workers.values():
         if worker.is_booting:
-            yield TerminateWorker(worker.id, "stop")
+            if pool.stop is Stop.FAST or worker.id != pool.last_worker:
+                yield TerminateWorker(worker.id, "stop")
         elif pool.stop is Stop.GRACEFUL and worker.phase is Phase.ACCEPTING:
             yield DrainWorker(worker.id, "stop")
         elif pool.stop is Stop.FAST and worker.phase in (Phase.ACCEPTING, Phase.DRAINING):
             yield StopWorker(worker.id, "stop")
+
+
+def _nobody_accepts(pool: Pool) -> bool:
+    """Nobody empties the queue: the pool was paused, at rest, or its workers had died."""
+    return not any(
+        worker.phase is Phase.ACCEPTING or (worker.reason == "stop" and worker.ready_at is not None)
+        for worker in pool.workers.values()
+    )
+
+
+def _last_call(pool: Pool) -> Iterator[Action]:
+    """Those who wait are answered by one more worker. It is tried once."""
+    active = pool.active_generation
+    if active is None or not active.can_fork or pool.last_worker is not None:
+        return
+    if not pool.queue_checked:
+        yield CheckQueue()
+    elif pool.last_wanted:
+        yield SpawnWorker(pool.next_worker_id, 1, active.number)
 
 
 def _end_trial(pool: Pool) -> Iterator[Action]:

@@ -251,6 +251,11 @@ class Pool:
     restart_at: float = 0.0
     """Not before this time is a generation started for a dead zygote."""
     stop: Stop = Stop.NO
+    queue_checked: bool = False
+    """Nobody accepted when a graceful stop began, so it was looked who waits."""
+    last_wanted: bool = False
+    """Somebody does: one more worker is to answer them."""
+    last_worker: int | None = None
     exit_code: int = 0
     finished: bool = False
 

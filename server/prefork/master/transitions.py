@@ -17,6 +17,7 @@ from prefork.master.events import (
     MemoryMeasured,
     PauseAsked,
     ProcessEnded,
+    QueueChecked,
     RecycleAsked,
     ReloadAsked,
     ResumeAsked,
@@ -91,6 +92,9 @@ def apply(pool: Pool, event: Event, now: float) -> list[Note]:
             return upgrading.asked(pool, event.by)
         case LoadMeasured():
             return scaling.measured(pool, event.busy, event.queue, now)
+        case QueueChecked():
+            pool.last_wanted = event.length > 0
+            return [Note("info", "queue_drains", {"connections": event.length})] if pool.last_wanted else []
         case ConnectionWaits():
             return scaling.connection_waits(pool, now)
         case UpgradeTried():
