@@ -1,4 +1,4 @@
-"""Work after a response, as the executors see it: the connection first, then the work, and the thread is busy until it is done."""
+"""Work after a response, as executors see it: the connection first, then the work; the thread is busy until it is done."""
 
 from __future__ import annotations
 
