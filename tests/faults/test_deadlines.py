@@ -47,7 +47,7 @@ def wait_for_stack(server: Server, event: str, mark: int, line: str) -> None:
     """Until the traceback lines that follow this event hold `line`."""
 
     def found() -> bool:
-        lines = [fields_of(line) for line in list(server.log.lines)[mark:]]
+        lines = [fields_of(text_line) for text_line in list(server.log.lines)[mark:]]
         at = next((index for index, fields in enumerate(lines) if fields.get("event") == event), None)
         if at is None:
             return False
