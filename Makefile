@@ -7,15 +7,19 @@ VENV ?= .venv
 ARGS ?=
 CHAOS_S ?= 60
 COUNT ?= 100000
+FUZZ_S ?= 60
 SEED ?=
 BIN := $(VENV)/bin
 
-.PHONY: help run test unit fuzz numbers big lint coverage chaos reload-matrix clean
+.PHONY: help run test unit pure asan fuzz-c fuzz numbers big lint coverage chaos reload-matrix clean
 
 help:
 	@echo "make run       start the server with config/server.toml on http://127.0.0.1:8000"
 	@echo "make test      run all tests"
 	@echo "make unit      run the tests that start no server (seconds)"
+	@echo "make pure      run them again without the compiled parts (PREFORK_PURE=1)"
+	@echo "make asan      run the tests of the HTTP codec with the compiled parts under sanitizers (gcc)"
+	@echo "make fuzz-c    fuzz the compiled parts, guided by coverage, under sanitizers (FUZZ_S=60, SEED=...)"
 	@echo "make fuzz      feed damaged requests to the HTTP codec (COUNT=100000, SEED=the time of day)"
 	@echo "make numbers   write the page of numbers in docs/http.md anew"
 	@echo "make big       upload and download 2 GiB, measure memory (minutes)"
@@ -33,6 +37,15 @@ test: $(VENV)/.installed-test
 
 unit: $(VENV)/.installed-unit
 	$(BIN)/python -m pytest -n auto tests/unit tests/test_layers.py $(ARGS)
+
+pure: $(VENV)/.installed-unit
+	PREFORK_PURE=1 $(BIN)/python -m pytest -n auto tests/unit $(ARGS)
+
+asan: $(VENV)/.installed-unit
+	PYTHONPATH=tests $(BIN)/python -m fuzz.native tests $(ARGS)
+
+fuzz-c: $(VENV)/.installed-unit
+	PYTHONPATH=tests $(BIN)/python -m fuzz.native fuzz --seconds $(FUZZ_S) $(addprefix --seed ,$(SEED))
 
 fuzz: $(VENV)/.installed-unit
 	PYTHONPATH=tests $(BIN)/python -m fuzz --count $(COUNT) $(addprefix --seed ,$(SEED))
@@ -66,29 +79,30 @@ reload-matrix: $(VENV)/.installed
 	$(BIN)/python bench/reload_matrix.py $(ARGS)
 
 clean:
-	rm -rf .venv .venv-* .coverage .coverage.* htmlcov build server/*.egg-info
+	rm -rf .venv .venv-* .coverage .coverage.* htmlcov build server/*.egg-info server/prefork/*.so
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find server tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A stamp tells what is installed, so that a second call starts at once. Each is as new as pyproject.toml.
+# A stamp tells what is installed, so that a second call starts at once. Each is as new as what the installation is made from.
+BUILT_FROM := pyproject.toml server/prefork/_speedups.c
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
-$(VENV)/.installed: pyproject.toml | $(BIN)/python
+$(VENV)/.installed: $(BUILT_FROM) | $(BIN)/python
 	$(INSTALL) .
 	@touch $@
 
-$(VENV)/.installed-test: pyproject.toml | $(BIN)/python
+$(VENV)/.installed-test: $(BUILT_FROM) | $(BIN)/python
 	$(INSTALL) '.[test,frameworks]'
 	@touch $@
 
-$(VENV)/.installed-unit: pyproject.toml | $(BIN)/python
+$(VENV)/.installed-unit: $(BUILT_FROM) | $(BIN)/python
 	$(INSTALL) '.[test]'
 	@touch $@
 
-$(VENV)/.installed-lint: pyproject.toml | $(BIN)/python
+$(VENV)/.installed-lint: $(BUILT_FROM) | $(BIN)/python
 	$(INSTALL) '.[test,lint]'
 	@touch $@

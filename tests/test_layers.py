@@ -42,7 +42,7 @@ RULES = Rules(
         "deadline": frozenset({"ipc"}),
         "demo": frozenset(),
     },
-    leaves=frozenset({"errors", "version", "identity"}),
+    leaves=frozenset({"errors", "version", "identity", "speedups", "_speedups"}),
     forbidden={"http": frozenset({"socket", "os", "time", "logging", "select"})},
     reserved=(
         Reserved(

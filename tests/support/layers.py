@@ -81,7 +81,7 @@ def _existing_module(dotted: str, root: Path) -> str:
     parts = dotted.split(".") if dotted else []
     while parts:
         path = root.joinpath(*parts)
-        if path.is_dir() or path.with_suffix(".py").is_file():
+        if path.is_dir() or any(path.with_suffix(suffix).is_file() for suffix in (".py", ".pyi")):
             return ".".join(parts)
         parts.pop()
     return "__init__"

@@ -18,6 +18,7 @@ from prefork.cli.command import Command, Parser, UsageError
 from prefork.cli.commands import COMMANDS
 from prefork.errors import EXIT_FAILURE, EXIT_OK, PreforkError
 from prefork.settings.nearest import did_you_mean
+from prefork.speedups import DESCRIPTION
 from prefork.version import __version__
 
 EXIT_USAGE = 2
@@ -99,7 +100,7 @@ def _dispatch(argv: Sequence[str]) -> int:
         _front_parser().print_help()
         return EXIT_OK
     if first in ("-V", "--version"):
-        print(f"prefork {__version__}")
+        print(f"prefork {__version__} ({DESCRIPTION})")
         return EXIT_OK
     if first in COMMANDS:
         return _run_command(COMMANDS[first], argv[1:])

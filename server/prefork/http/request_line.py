@@ -14,9 +14,11 @@ from prefork.http.errors import ProtocolError, quoted
 from prefork.http.target import is_plain_origin, split_target
 from prefork.http.tokens import is_token
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"})
+METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE")
 """Methods that need no further look. Any other token goes to the application too, which knows its methods; the
 exception is CONNECT (see `split_target`)."""
+
+_METHODS = frozenset(METHODS)
 
 _is_version = re.compile(r"HTTP/[0-9]\.[0-9]").fullmatch
 

@@ -14,10 +14,13 @@ Rules with their source:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
 import msgspec
+
+from prefork.http.classes import CLASSES
+from prefork.speedups import speedups
 
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _CONTROLS = bytes(b for b in range(256) if (b < 0x20 and b != 0x09) or b == 0x7F)
@@ -90,7 +93,7 @@ def parse_status(status: str) -> int:
     return number
 
 
-def build_head(status: str, headers: Sequence[tuple[str, str]]) -> ResponseHead:
+def build_head_in_python(status: str, headers: Sequence[tuple[str, str]]) -> ResponseHead:
     """Checks what `start_response` was given. Raises InvalidResponseError with the offending field."""
     code = _STATUS.get(status) if type(status) is str else None
     if code is None or code < 200:
@@ -172,6 +175,14 @@ def _note_special(head: ResponseHead, kind: int, name: str, value: str) -> bool:
     elif kind == _SERVER:
         head.has_server = True
     return kind != _DROPPED
+
+
+build_head: Callable[[str, Sequence[tuple[str, str]]], ResponseHead] = build_head_in_python
+"""What everybody uses: the compiled twin where there is one. It does the common case and calls the above for every other."""
+
+if speedups is not None:
+    speedups.prepare_responses(build_head_in_python, ResponseHead, _STATUS, _KINDS, _SPECIAL, CLASSES)
+    build_head = speedups.build_head
 
 
 def chunk(data: bytes) -> bytes:

@@ -7,6 +7,7 @@ import pytest
 from prefork.cli import main
 from prefork.cli.commands import COMMANDS
 from prefork.cli.entry import EXIT_USAGE
+from prefork.speedups import DESCRIPTION
 from prefork.version import __version__
 
 from .conftest import Run
@@ -53,7 +54,7 @@ def test_every_command_has_help_of_its_own(capsys: pytest.CaptureFixture[str], n
 @pytest.mark.parametrize("argument", ["--version", "-V"])
 def test_the_version(prefork: Run, argument: str) -> None:
     ended = prefork(argument)
-    assert (ended.code, ended.out) == (0, f"prefork {__version__}\n")
+    assert (ended.code, ended.out) == (0, f"prefork {__version__} ({DESCRIPTION})\n")
 
 
 @pytest.mark.parametrize(
@@ -126,4 +127,4 @@ def test_main_takes_the_arguments_of_the_process(
     monkeypatch.setattr("sys.argv", ["prefork", "--version"])
     with pytest.raises(SystemExit):
         main()
-    assert capsys.readouterr().out == f"prefork {__version__}\n"
+    assert capsys.readouterr().out == f"prefork {__version__} ({DESCRIPTION})\n"

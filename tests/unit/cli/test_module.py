@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from prefork.speedups import DESCRIPTION
 from prefork.version import __version__
 
 from .conftest import ENVIRONMENT
@@ -28,7 +29,7 @@ def run(*argv: str, directory: Path, options: tuple[str, ...] = ()) -> subproces
 
 def test_it_runs(tmp_path: Path) -> None:
     ended = run("--version", directory=tmp_path)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"prefork {__version__}\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"prefork {__version__} ({DESCRIPTION})\n", "")
 
 
 def test_it_fails_with_the_exit_code(tmp_path: Path) -> None:
