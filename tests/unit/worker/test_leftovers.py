@@ -13,6 +13,8 @@ from support.deadline import DEADLINE_S
 
 
 class Work:
+    line = "GET / HTTP/1.1"
+
     def __init__(self, at_rest: bool, run: Callable[[], None]) -> None:
         self.at_rest = at_rest
         self.run = run
