@@ -148,6 +148,6 @@ def test_a_second_hup_during_a_reload_is_remembered(deployed: Deployed, gate: Ga
 
 
 def test_the_zygote_of_the_old_release_goes_when_its_workers_have(deployed: Deployed) -> None:
-    server = deployed(workers=1, settings={"log": {"level": "debug"}})
+    server = deployed(workers=1, settings={"log": {"level": "debug"}, "workers": {"rollback_window": 0}})
     server.reload()
     server.wait_for_event("zygote_exited", gen=1, how="exit code 0")

@@ -95,12 +95,6 @@ def test_usr1_reopens_every_log_file_for_every_process(deployed: Deployed) -> No
     assert "/replacement" in log.read_text()
 
 
-def test_usr2_says_that_it_does_nothing_yet(deployed: Deployed) -> None:
-    server = deployed(workers=1)
-    server.signal(signal.SIGUSR2)
-    server.wait_for_event("upgrade_unsupported")
-
-
 def test_term_finishes_the_running_request_and_a_second_one_does_not_wait(
     server_factory: ServerFactory, gate: Gate
 ) -> None:
