@@ -217,6 +217,7 @@ class Generations:
         ended = [(fd, listener) for (fd, _), listener in pairs if listener not in self.in_force.listeners]
         for _, listener in ended:
             # Workers that still drain have their own copies, and were told to empty its queue.
+            listener.refuse_new()
             listener.unlink_and_close()
             self.log.info("listening_ended", address=listener.address)
         if not ended:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from prefork.errors import ListenError
 from prefork.net.address import TcpAddress, UnixAddress
-from prefork.net.tcp import bind_tcp, real_address
+from prefork.net.tcp import bind_tcp, drop_syns, real_address
 from prefork.net.tcp_info import accept_queue_length
 from prefork.net.unix import bind_unix, change_socket_file, file_id, remove_socket_file
 
@@ -83,6 +83,14 @@ class Listener:
     def is_reachable(self) -> bool:
         """Its socket file, if it has one, is still there and still ours."""
         return self._file_id is None or self._file_id == file_id(self._path())
+
+    def refuse_new(self) -> None:
+        """Nobody new may come; who is on the way in is still accepted, by any process that has the socket."""
+        if isinstance(self.address, TcpAddress):
+            drop_syns(self._sock)
+        elif self._file_id is not None:
+            remove_socket_file(self._path(), self._file_id)
+            self._file_id = None
 
     def close(self) -> None:
         """Close this process's copy; a socket file stays. May be called again."""

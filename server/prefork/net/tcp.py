@@ -6,9 +6,12 @@ address. Runs in: master. Must not know: unix sockets, workers.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
 import os
 import socket
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +105,44 @@ def _first_free_port() -> int:
         return int(_PORT_START.read_text())
     except (OSError, ValueError):
         return 1024
+
+
+class _Instruction(ctypes.Structure):
+    """struct sock_filter of linux/filter.h."""
+
+    _fields_ = [
+        ("code", ctypes.c_uint16),
+        ("jump_true", ctypes.c_uint8),
+        ("jump_false", ctypes.c_uint8),
+        ("k", ctypes.c_uint32),
+    ]
+
+
+_SO_ATTACH_FILTER = 26
+
+_DROP_SYNS = (
+    (
+        0x30,
+        0,
+        0,
+        13,
+    ),  # load the byte of the flags (RFC 9293 section 3.1; a filter of a TCP socket begins at its header)
+    (0x54, 0, 0, 0x12),  # SYN and ACK of them
+    (0x15, 0, 1, 0x02),  # SYN alone?
+    (0x06, 0, 0, 0),  # then drop it
+    (0x06, 0, 0, 0xFFFFFFFF),  # else let it pass
+)
+
+
+def drop_syns(sock: socket.socket) -> None:
+    """Have the kernel ignore attempts to connect to this listening socket (socket(7), SO_ATTACH_FILTER).
+
+    Handshakes that have begun go on. Clients try again after a second, and are refused once the socket is closed everywhere;
+    without this, those who come between the last accept(2) and that close would be accepted by the kernel and then reset.
+    A system that forbids filters only leaves that gap.
+    """
+    program = (_Instruction * len(_DROP_SYNS))(*(_Instruction(*each) for each in _DROP_SYNS))
+    # struct sock_fprog: how many, and where.
+    argument = struct.pack("@HP", len(program), ctypes.addressof(program))
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, argument)

@@ -252,6 +252,23 @@ class Acceptor:
 
     # The end ----------------------------------------------------------------------------------------------------
 
+    def linger(self, fds: Iterable[int]) -> None:
+        """Goes on accepting from these listeners, whatever else; see `Departure`."""
+        for fd in fds:
+            if fd in self._doors:
+                self._loop.add(fd, LISTEN, lambda _events, fd=fd: self._take(fd))  # type: ignore[misc]
+
+    def _take(self, fd: int) -> None:
+        self.take_backlog([fd])
+
+    def close(self, fds: Iterable[int]) -> None:
+        """The end of these listeners, as far as this process is concerned."""
+        for fd in fds:
+            door = self._doors.pop(fd, None)
+            if door is not None:
+                self._loop.remove(fd)
+                door.sock.close()
+
     def take_backlog(self, fds: Iterable[int]) -> int:
         """Accepts what waits in the backlog of these listeners; gives how many."""
         taken = 0

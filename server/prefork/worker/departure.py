@@ -18,6 +18,10 @@ from prefork.worker.executors import Executor
 from prefork.worker.loop import EventLoop
 from prefork.worker.timers import NEVER
 
+LINGER_S = 1.0
+"""How long a worker stays at an address that is given up: for connections whose handshake has begun (RFC 9293 section 3.5; a
+slow one takes half a second)."""
+
 GRACE_S = 1.0
 """How long running requests may go on after a fast stop or the death of the master."""
 
@@ -42,6 +46,7 @@ class Departure:
         self._log = log
         self._backlog: Sequence[int] = ()
         self._hurry = False
+        self._lingers = False
         self.reason = ""
         """Why the worker leaves; empty while it stays."""
         self.deadline = NEVER
@@ -78,6 +83,12 @@ class Departure:
         self._acceptor.leave()
         self._backlog = backlog
         self._acceptor.take_backlog(backlog)
+        if backlog and reason != "stop":
+            # Addresses that are given up while the server goes on.
+            self._lingers = True
+            self._acceptor.linger(backlog)
+            self.deadline = self._connections.clock() + LINGER_S
+            self._loop.watch(self)
 
     def stop(self, reason: str) -> None:
         """Finishes the requests that run, within GRACE_S, then leaves."""
@@ -90,8 +101,14 @@ class Departure:
         self._loop.watch(self)
 
     def expire(self) -> None:
-        """The grace is over."""
-        self._loop.stop()
+        """The grace is over, or the time at an address that is given up."""
+        if self._hurry:
+            self._loop.stop()
+            return
+        self._lingers = False
+        self._acceptor.take_backlog(self._backlog)
+        self._acceptor.close(self._backlog)
+        self._backlog = ()
 
     def check(self) -> None:
         """At the end of each turn: is there anything left to stay for?"""
@@ -102,7 +119,8 @@ class Departure:
             if self._executor.idle and not self._connections.answering:
                 self._loop.stop()
         elif (
-            not len(self._connections)
+            not self._lingers
+            and not len(self._connections)
             and self._executor.idle
             and not self._acceptor.take_backlog(self._backlog)
         ):
