@@ -46,8 +46,8 @@ PAUSE_S = 1.0
 
 PATIENCE_S = 0.02
 """How long new connections wait for a worker whose threads work, but are never free: its other clients keep them busy, by
-pipelining for instance. After that one is accepted all the same, and its request stands in the queue like theirs. A worker none of
-whose threads finishes anything takes nobody: others may."""
+pipelining for instance. After that one is accepted all the same, and its request stands in the queue like theirs. A worker of
+whose threads none finishes anything takes nobody: others may."""
 
 MAX_BATONS = 64
 """Batons that are passed on together: each costs a wake-up, and nobody needs more than there are workers."""

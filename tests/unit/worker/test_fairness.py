@@ -62,7 +62,7 @@ def test_a_client_that_reads_as_fast_as_we_write_does_not_hold_the_loop(size: in
             before = made
             assert turns < 100
         worker.settle()
-        assert turns >= 8
+        assert turns >= 6
         assert eager.taken > 8 * TURN_BYTES
         assert worker.access.lines == [("/", 200, 8 * TURN_BYTES)]
 
