@@ -30,7 +30,14 @@ _BRIEF = frozenset({"worker_ready", "worker_exited"})
 """Steps that come once for each worker: on a terminal the next one takes their place."""
 
 _SILENT = frozenset(
-    {"reload_done", "reload_failed", "rollback_done", "rollback_failed", "rollback_refused", "upgrade_refused"}
+    {
+        "reload_done",
+        "reload_failed",
+        "rollback_done",
+        "rollback_failed",
+        "rollback_refused",
+        "upgrade_refused",
+    }
     | {"settings_invalid", "settings_refused", "stopped"}
 )
 """The result says it, with all that belongs to it."""
