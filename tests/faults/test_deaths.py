@@ -128,6 +128,7 @@ def test_a_worker_that_exits_by_itself_is_said_so(deployed: Deployed) -> None:
         connection.send(b"GET /die HTTP/1.1\r\nHost: x\r\n\r\n")
         died = server.wait_for_event("worker_exited", after=mark)
     assert died["how"] == "exit code 23"
+    assert died["request"] == "GET /die HTTP/1.1"
     server.wait_for_event("worker_ready", after=mark)
 
 

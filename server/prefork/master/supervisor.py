@@ -41,6 +41,9 @@ from prefork.master.upgrade import Upgrade
 JUMP_S = 5.0
 """A wait that ends so much later than it should means that this process, or the machine, stood still."""
 
+MAX_LAST_REQUESTS = 4
+"""So many requests of a dead worker are named."""
+
 MAX_FAULTS = 10
 """So many turns in a row that fail are no accident: the master ends, and the workers with it."""
 
@@ -174,7 +177,15 @@ class Supervisor:
 
     def _ended(self, exit: Exit) -> ProcessEnded:
         oom = self._oom.verdict() if exit.signal == signal.SIGKILL else ""
-        return ProcessEnded(exit, self._last_words(exit), oom)
+        return ProcessEnded(exit, self._last_words(exit), oom, self._last_requests(exit))
+
+    def _last_requests(self, exit: Exit) -> str:
+        """What a worker that died was answering, as the scoreboard still has it."""
+        dead = [worker.id for worker in self._pool.workers.values() if worker.pid == exit.pid]
+        if exit.code == 0 or not dead:
+            return ""
+        lines = [running.line for running in self._generations.board.running(dead[0])]
+        return "; ".join(lines[:MAX_LAST_REQUESTS])
 
     def _last_words(self, exit: Exit) -> str:
         """Stacks that a process left behind: its own, unless two of a generation crash in the same moment."""

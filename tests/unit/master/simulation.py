@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from prefork.master import actions, events
 from prefork.master.notes import Note
 from prefork.master.plan import next_deadline, plan
@@ -21,6 +23,8 @@ class FakeProcess:
     pid: int
     generation: int
     worker: int | None = None
+    trial: bool = False
+    """It is the trial of a new program."""
     told: str = ""
     """The last order: "drain", "stop", "term", "exit"."""
 
@@ -102,7 +106,7 @@ class Simulation:
     def obey(self, pid: int) -> None:
         """Do what the process was told, or come up if it was told nothing."""
         process = self.processes[pid]
-        if process.told:
+        if process.told or process.trial:
             self.dies(pid, code=0)
         elif process.worker is not None:
             self.accepts(process.worker)
@@ -158,6 +162,8 @@ class Simulation:
     # -- the model -------------------------------------------------------------------------------------------
 
     def _is_booting(self, process: FakeProcess) -> bool:
+        if process.trial:
+            return True
         if process.worker is None:
             return self.pool.generations[process.generation].zygote.name in ("BOOTING", "HUNG")
         return self.pool.workers[process.worker].is_booting
@@ -183,6 +189,16 @@ class Simulation:
                 return [events.GenerationReturns(action.generation)]
             case actions.BeginRestart():
                 return [self._new_zygote(restart=True)]
+            case actions.TryUpgrade():
+                pid = self._pid()
+                self.processes[pid] = FakeProcess(pid, 0, trial=True)
+                return [events.UpgradeTried(pid, self.now + 70)]
+            case actions.KillTrial():
+                self._kill(next(p.pid for p in self.processes.values() if p.trial))
+            case actions.ExecuteProgram():
+                # All that the next program knows is what has been written down.
+                self.pool = msgspec.json.decode(msgspec.json.encode(self.pool), type=Pool)
+                return [events.ReloadAsked()]
             case actions.SpawnWorker():
                 pid = self._pid()
                 self.processes[pid] = FakeProcess(pid, action.generation, action.worker)

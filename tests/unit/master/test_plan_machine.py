@@ -85,6 +85,22 @@ class PoolMachine(RuleBasedStateMachine):
     def pause(self) -> None:
         self.sim.happens(events.PauseAsked())
 
+    @rule()
+    def upgrade(self) -> None:
+        self.sim.happens(events.UpgradeAsked(by="test"))
+
+    @precondition(lambda self: self.sim.pool.trial is not None)
+    @rule(code=st.sampled_from([0, 3]))
+    def trial_ends(self, code: int) -> None:
+        pid = next(p.pid for p in self.sim.processes.values() if p.trial)
+        self.sim.dies(pid, code=code)
+
+    @precondition(lambda self: self.sim.pool.workers)
+    @rule(pick=picks)
+    def has_served_enough(self, pick: int) -> None:
+        workers = sorted(self.sim.pool.workers)
+        self.sim.happens(events.WorkerWantsLeave(workers[pick % len(workers)], "max_requests"))
+
     @precondition(lambda self: len(self.sim.done) > 30)
     @rule(fast=st.booleans())
     def stop(self, fast: bool) -> None:
@@ -128,6 +144,28 @@ class PoolMachine(RuleBasedStateMachine):
         assert [g.phase for g in pool.generations.values()].count(GenerationPhase.PARKED) <= 1
         assert not pool.rollback_wanted, "a rollback is begun or refused at once"
         assert {w.pid for w in pool.workers.values()} <= self.sim.processes.keys()
+
+    @invariant()
+    def an_upgrade_is_one_thing_at_a_time(self) -> None:
+        trials = [process for process in self.sim.processes.values() if process.trial]
+        assert [each.pid for each in trials] == ([self.sim.pool.trial.pid] if self.sim.pool.trial else [])
+
+    @invariant()
+    def only_one_worker_is_recycled_at_a_time(self) -> None:
+        """But for those a reload takes away as well, and those that hang."""
+        pool = self.sim.pool
+        leaving = [
+            worker
+            for worker in pool.workers.values()
+            if worker.phase is Phase.DRAINING and worker.reason == "max_requests"
+        ]
+        if len(pool.generations) == 1 and pool.stop is Stop.NO:
+            assert len(leaving) <= 1
+
+    @invariant()
+    def back_off_is_bounded_and_in_order(self) -> None:
+        for slot in self.sim.pool.slots.values():
+            assert slot.retry_at <= self.sim.now + 30.0
 
     @invariant()
     def only_a_first_generation_that_never_served_ends_the_server(self) -> None:
