@@ -26,14 +26,13 @@ from prefork.net.tcp_info import last_data_received_s
 from prefork.worker.executors import Leftovers, Step
 from prefork.worker.incoming import IncomingBody
 from prefork.worker.loop import READ, WRITE
-from prefork.worker.outbox import Outbox
 from prefork.worker.pace import extended, unread
+from prefork.worker.sender import Sender
 from prefork.worker.timers import NEVER
 from prefork.worker.transport import Transport
 from prefork.wsgi.after import CallsAfter
-from prefork.wsgi.filewrapper import FileSpan
 from prefork.wsgi.input import StreamedBody
-from prefork.wsgi.response import ClientGoneError, Output, Response
+from prefork.wsgi.response import Response
 from prefork.wsgi.static import StaticFiles
 
 if TYPE_CHECKING:
@@ -41,9 +40,6 @@ if TYPE_CHECKING:
 
 RECV_BYTES = 64 * 1024
 """Read at once; the default receive buffer of Linux starts at 128 KiB and half of it is payload (tcp(7), tcp_rmem)."""
-
-TURN_BYTES = 256 * 1024
-"""Most that one turn sends for one connection: a client that reads as fast as the application writes must not hold the loop."""
 
 LINGER_S = 2.0
 """How long a closed connection still takes bytes: a reset must not overtake the answer (RFC 9112 section 9.6)."""
@@ -89,10 +85,10 @@ class Connection:
         "_next_request",
         "_number",
         "_ours",
-        "_outbox",
         "_receiver",
         "_recv",
         "_response",
+        "_sender",
         "_served",
         "_sock",
         "_unread",
@@ -117,8 +113,8 @@ class Connection:
         self._recv = sock.recv
         self._correct = correct
         self._receiver = RequestReceiver(home.limits, environ, home.new_body)
-        self._handler = home.handler_class(home.context, peer, self.write_through)
-        self._outbox = Outbox()
+        self._sender = Sender(sock)
+        self._handler = home.handler_class(home.context, peer, self._sender.write_through)
         self._response: Response | None = None
         self._context: Context | None = None
         self._next_request: Request | None = None
@@ -209,7 +205,7 @@ class Connection:
         if receiver.expects is Expects.BODY:
             if receiver.wants_continue:
                 receiver.wants_continue = False
-                self._send_now(CONTINUE)
+                self._sender.send_now(CONTINUE)
             now = self._home.loop.now
             if self.phase is BODY:
                 self.deadline = extended(self.deadline, now, times.body_s, moved, times.s_per_byte)
@@ -298,7 +294,7 @@ class Connection:
             try:
                 if step is ABANDON:
                     dropped = self._lost
-                elif not self._pump(response, seat):
+                elif not self._sender.pump(response, handler.pull, seat):
                     self._extension_ns = seat.suspend()
                     return False
             except OSError as error:
@@ -320,7 +316,7 @@ class Connection:
             seat.count_exceptions(handler.failures)
             handler.failures = 0
         if response is None or dropped is not None:
-            self._outbox.clear()
+            self._sender.clear()
             self._response = None
             at_rest = False
         else:
@@ -349,95 +345,12 @@ class Connection:
             self._receiver,
             self._fd,
             self._recv,
-            self.write_through,
+            self._sender.write_through,
             self._handler.response_begun,
             self._home.times.body_s,
             self._home.times.s_per_byte,
         )
         return StreamedBody(begun, body.receive, body.unread)
-
-    def _pump(self, response: Response, seat: Seat) -> bool:
-        """Sends until the body ends (True), or the socket is full or the turn over (False). Raises OSError when nobody reads."""
-        outbox = self._outbox
-        if not outbox.empty and not outbox.send(self._sock):
-            return False
-        pull = self._handler.pull
-        left = TURN_BYTES
-        while not response.done and (output := pull(response)) is not None:
-            if not outbox.empty:
-                # write() or an interim response inside of `pull` did not go out entirely: this comes behind it.
-                self._put_behind(output)
-                return False
-            if type(output) is bytes:
-                try:
-                    sent = self._sock.send(output)
-                except BlockingIOError:
-                    sent = 0
-                if sent < len(output):
-                    outbox.add(memoryview(output)[sent:])
-                    return False
-                left -= sent
-            elif self._send_slow(output):
-                left -= (
-                    sum(map(len, output))
-                    if isinstance(output, tuple) and not isinstance(output, FileSpan)
-                    else 0
-                )
-            else:
-                return False
-            if not response.done:
-                if left <= 0:
-                    return False
-                seat.progress()
-        return outbox.empty or outbox.send(self._sock)
-
-    def _put_behind(self, output: Output) -> None:
-        if isinstance(output, FileSpan):
-            self._outbox.add_file(output)
-        else:
-            for piece in (output,) if isinstance(output, bytes) else output:
-                self._outbox.add(piece)
-
-    def _send_slow(self, output: Output) -> bool:
-        outbox = self._outbox
-        if isinstance(output, FileSpan):
-            outbox.add_file(output)
-            return outbox.send(self._sock)
-        try:
-            sent = self._sock.sendmsg(output)  # type: ignore[arg-type]
-        except BlockingIOError:
-            sent = 0
-        complete = True
-        for piece in output:
-            assert isinstance(piece, bytes)
-            if sent >= len(piece):
-                sent -= len(piece)
-            else:
-                outbox.add(memoryview(piece)[sent:])
-                sent = 0
-                complete = False
-        return complete
-
-    def write_through(self, data: bytes) -> None:
-        """PEP 3333 write() and interim responses: send what the socket takes, keep the rest. Raises ClientGoneError, or OSError
-        when the rest cannot be kept."""
-        outbox = self._outbox
-        sent = 0
-        if outbox.empty:
-            try:
-                sent = self._sock.send(data)
-            except BlockingIOError:
-                sent = 0
-            except OSError as error:
-                raise ClientGoneError(*error.args) from None
-        if sent < len(data):
-            try:
-                outbox.add(memoryview(data)[sent:])
-            except OSError:
-                # An application that goes on all the same must not send a response with a hole in it.
-                self._sock.shutdown(socket.SHUT_RDWR)
-                raise
-        here.seat.progress()
 
     def _rest_without_loop(self) -> bool:
         """The response is out and the connection stays. Any thread: the order of the last three lines is the protocol."""
@@ -463,7 +376,7 @@ class Connection:
         if response is None:  # given up
             self._say_goodbye()
             return
-        if not self._outbox.empty or not response.done:
+        if not self._sender.empty or not response.done:
             self.phase = FLUSH
             self.deadline = self._home.clock() + self._home.times.write_s
             self._unread = unread(self._fd)
@@ -499,7 +412,7 @@ class Connection:
     def _flush(self) -> None:
         self._note_progress()
         try:
-            done = self._outbox.send(self._sock)
+            done = self._sender.flush()
         except OSError as error:
             self._abandon(error)
             return
@@ -517,7 +430,7 @@ class Connection:
 
     def _abandon(self, why: OSError) -> None:
         self._lost = why
-        self._outbox.clear()
+        self._sender.clear()
         self._hand_over(ABANDON)
 
     # Ending: loop thread ------------------------------------------------------------------------------------------
@@ -537,7 +450,7 @@ class Connection:
 
     def turn_out(self) -> None:
         """Gives way to a new connection, in the middle of a head."""
-        self._send_now(short_answer(503, date_and_server=self._home.context.stamp.both))
+        self._sender.send_now(short_answer(503, date_and_server=self._home.context.stamp.both))
         self.close()
 
     def limit_until(self, deadline: float) -> None:
@@ -572,7 +485,7 @@ class Connection:
         """Answers by ourselves, then closes."""
         context = self._home.context
         context.log.debug("request_refused", status=status, detail=detail, client=self._client)
-        self._send_now(short_answer(status, date_and_server=context.stamp.both))
+        self._sender.send_now(short_answer(status, date_and_server=context.stamp.both))
         self._linger()
 
     def turn_away(self, status: int | None, detail: str) -> None:
@@ -619,22 +532,12 @@ class Connection:
             self.phase = CLOSED
             self._home.loop.forget(self)
             self._forget_events()
-            self._outbox.clear()
+            self._sender.clear()
             self._receiver.close()
             self._sock.close()
             self._home.closed(self)
 
     # Small helpers: loop thread -----------------------------------------------------------------------------------
-
-    def _send_now(self, data: bytes) -> None:
-        try:
-            sent = self._sock.send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            return  # the client is gone; whatever comes next finds out
-        if sent < len(data):
-            self._outbox.add(memoryview(data)[sent:])
 
     def _wait_for(self, events: int) -> None:
         if self._events != events:

@@ -96,7 +96,7 @@ class EventLoop:
     # The loop ---------------------------------------------------------------------------------------------------
 
     def run(self, on_turn: Callable[[], None], on_wake: Callable[[], None] = lambda: None) -> None:
-        """Turns until `stop`. `on_wake` is called at the beginning of each turn, before any other callback, `on_turn` at its end."""
+        """Turns until `stop`. `on_wake` is called first in each turn, before any other callback, `on_turn` last."""
         self._running = True
         poll, callbacks, wheel, clock = self._epoll.poll, self._callbacks, self._wheel, self._clock
         deferred, ahead = self._deferred, self._ahead

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from prefork.worker.connection import TURN_BYTES, Phase
+from prefork.worker.connection import Phase
+from prefork.worker.sender import TURN_BYTES
 from prefork.worker.timers import MAX_DUE
 from support.serving import FakeClock, hello, station
 
@@ -52,7 +53,8 @@ def test_a_client_that_reads_as_fast_as_we_write_does_not_hold_the_loop(size: in
     with station(app) as worker:
         client = worker.connect()
         assert client.connection is not None
-        client.connection._sock = eager = EagerSocket(client.connection._sock)  # type: ignore[assignment]
+        sender = client.connection._sender
+        sender._sock = eager = EagerSocket(sender._sock)  # type: ignore[assignment]
         client.send(GET % b"")
         turns, before = 0, 0
         while made < 8 * TURN_BYTES:
