@@ -100,7 +100,7 @@ class Upgrade:
             if waiting is None:
                 return UpgradeRefused(Failure("exec", "the server is to stop"))
             # The order to look for dead children may have been among them.
-            os.kill(os.getpid(), signal.SIGCHLD)
+            self._processes.kill(os.getpid(), signal.SIGCHLD)
             handover = self._describe(waiting)
             state = write(handover)
             inherited = [state, *handover.descriptors()]
