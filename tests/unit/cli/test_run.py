@@ -155,7 +155,8 @@ def test_an_error_is_lines_and_an_exit_code(
             [
                 'prefork: --bind: [server] listen[0] = "8000": must be "host:port", "[IPv6 address]:port" or '
                 '"unix:path", such as "127.0.0.1:8000"',
-                'prefork: --workers: [workers] count = "many": must be "auto", a whole number from 1 to 4096, or {min = 2, max = 8}',
+                'prefork: --workers: [workers] count = "many": must be "auto", a whole number from 1 to 4096, '
+                "or {min = 2, max = 8}",
                 "prefork: --threads: [workers] threads = 0: must be a whole number from 1 to 4096",
             ],
         ),
