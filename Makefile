@@ -11,7 +11,7 @@ FUZZ_S ?= 60
 SEED ?=
 BIN := $(VENV)/bin
 
-.PHONY: help run test unit pure asan fuzz-c fuzz numbers big lint coverage chaos reload-matrix clean
+.PHONY: help run test unit pure asan fuzz-c fuzz numbers big lint coverage chaos reload-matrix bench bench-smoke clean
 
 help:
 	@echo "make run       start the server with config/server.toml on http://127.0.0.1:8000"
@@ -27,6 +27,8 @@ help:
 	@echo "make coverage  run all tests and report which lines and branches they reach"
 	@echo "make chaos     kill, stop, reload, upgrade and starve a server at random, under load (CHAOS_S=60, SEED=...)"
 	@echo "make reload-matrix  what breaks prefork and its peers, as a table (minutes)"
+	@echo "make bench     measure prefork beside its peers, all workloads (an hour; ARGS as bench/compare.py has them)"
+	@echo "make bench-smoke  the same with one short round of a few, to see that it works"
 	@echo "make clean     remove everything that these commands made"
 
 run: $(VENV)/.installed
@@ -77,6 +79,23 @@ reload-matrix: $(VENV)/.installed
 	for each in gunicorn pyuwsgi granian uvicorn; do \
 		.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check $$each || true; done
 	$(BIN)/python bench/reload_matrix.py $(ARGS)
+
+# Peers that do not build here are named in the table. bjoern wants libev-dev, all want wrk.
+PEERS := gunicorn uwsgi granian bjoern fastwsgi waitress cheroot flask django
+BENCH := .venv-bench/bin/python
+
+.venv-bench/.installed: $(BUILT_FROM)
+	test -x $(BENCH) || $(PYTHON) -m venv .venv-bench
+	$(BENCH) -m pip install --quiet --disable-pip-version-check --editable .
+	for each in $(PEERS); do $(BENCH) -m pip install --quiet --disable-pip-version-check $$each || true; done
+	@touch $@
+
+bench: .venv-bench/.installed
+	$(BENCH) bench/compare.py --servers all --workloads all --operations all --rounds 5 --seconds 5 \
+		--markdown build/bench.md --plot build/bench.svg $(ARGS)
+
+bench-smoke: .venv-bench/.installed
+	$(BENCH) bench/compare.py --workloads unique,close,post,big,tls --operations start --rounds 1 --seconds 1 $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* .coverage .coverage.* htmlcov build server/*.egg-info server/prefork/*.so

@@ -1,152 +1,162 @@
-"""CPU time per request of prefork and other servers, measured side by side.
+"""prefork beside other servers: CPU time per request, requests per second, latency, memory. `make bench` runs it with everything.
 
-    python bench/compare.py --servers prefork,granian --workloads hello,browser,unique --rounds 5
+    python bench/compare.py [--servers prefork,granian] [--workloads unique,browser,hello,close] [--rounds 5] [--seconds 2]
+                            [--operations start,reload] [--markdown FILE] [--plot FILE]
 
-Each round starts each server once (one worker, one thread, pinned to one core), runs each workload with wrk (64 connections,
-keep-alive, pinned to another core) and reads the CPU time of all its processes from /proc/PID/stat before and after. Rounds
-alternate between the servers, for the noise of a shared machine changes from minute to minute. Needs wrk; the servers must be
-importable by the Python that runs this.
+The server has the first core, the load (wrk) the last. The servers take turns within each round, so that what disturbs the
+machine disturbs all of them; still compare only within one run. Needs wrk, taskset and openssl; servers that are not installed
+are named and left out.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-import platform
-import re
-import socket
-import statistics
+import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).parent
-TICKS = os.sysconf("SC_CLK_TCK")
+from harness.measure import LoadError, Sample, measure, median
+from harness.operations import OPERATIONS, operate
+from harness.report import plot, setting, table
+from harness.servers import PEERS, StartError, running
+from harness.workloads import WORKLOADS
 
-WORKLOADS: dict[str, list[str]] = {
-    "hello": ["-H", "Accept: */*"],
-    "browser": ["-s", str(HERE / "workloads/browser.lua")],
-    "unique": ["-s", str(HERE / "workloads/unique.lua")],
-    "close": ["-H", "Connection: close"],
-}
+PLOTTED = ["unique", "browser", "hello", "close"]
 
 
-def command(server: str, port: int) -> list[str]:
-    """How `server` is started: its best settings for one worker with one thread."""
-    address = f"127.0.0.1:{port}"
-    match server:
-        case "prefork":
-            options = ["--bind", address, "--workers", "1", "--threads", "1", "--set", "log.level=error"]
-            return [sys.executable, "-m", "prefork", "app:app", *options]
-        case "granian":
-            options = ["--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-            options += ["--blocking-threads", "1", "--no-ws", "--log-level", "error"]
-            return [sys.executable, "-m", "granian", *options, "app:app"]
-        case "gunicorn":
-            options = ["-b", address, "-w", "1", "-k", "gthread", "--threads", "1", "--log-level", "error"]
-            return [sys.executable, "-m", "gunicorn", *options, "app:app"]
-    raise SystemExit(f"no server {server!r}: prefork, granian, gunicorn")
+class Comparison:
+    """All rounds of all servers."""
+
+    def __init__(self, servers: list[str], directory: Path) -> None:
+        self.servers = servers
+        self.results: dict[tuple[str, str], list[Sample]] = {}
+        self.numbers: dict[tuple[str, str], list[float]] = {}
+        self.problems: list[str] = []
+        cores = sorted(os.sched_getaffinity(0))
+        self._server_cores, self._client_cores, self._all_cores = {cores[0]}, {cores[-1]}, set(cores)
+        self._certificate = make_certificate(directory)
+
+    def round(self, name: str, seconds: int) -> None:
+        """One workload, every server once."""
+        workload = WORKLOADS[name]
+        for server in self.servers:
+            peer = PEERS[server]
+            if not peer.can(workload.wish):
+                continue
+            cores = self._all_cores if workload.all_cores else self._server_cores
+            try:
+                with running(peer, workload.wish, cores, self._certificate) as started:
+                    # Not at once: the first requests import and fill caches.
+                    sample = measure(
+                        started, workload, cores if workload.all_cores else self._client_cores, seconds
+                    )
+            except (StartError, LoadError) as error:
+                self._complain(f"{server}, {name}: {error}")
+                continue
+            self.results.setdefault((server, name), []).append(sample)
+
+    def operations(self, names: list[str]) -> None:
+        """Each once for every server that has it."""
+        for operation in OPERATIONS:
+            if operation.name not in names:
+                continue
+            for server in self.servers:
+                if server in operation.servers:
+                    try:
+                        number = operate(operation, PEERS[server], self._all_cores, self._certificate)
+                    except (StartError, OSError) as error:
+                        self._complain(f"{server}, {operation.name}: {error}")
+                        continue
+                    self.numbers.setdefault((server, operation.name), []).append(number)
+
+    def _complain(self, text: str) -> None:
+        print(text, file=sys.stderr)
+        self.problems.append(text.strip().replace("\n", " / ")[:300])
+
+    def text(self, workloads: list[str], rounds: int, seconds: int) -> str:
+        """Everything, in Markdown."""
+        parts = [setting(rounds, seconds) + "\n"]
+        parts += [table(name, WORKLOADS[name].what, self.servers, self.results) for name in workloads]
+        for operation in OPERATIONS:
+            lines = [
+                f"| {server} | {median(values):.1f} ({min(values):.1f} to {max(values):.1f}) |"
+                for server in self.servers
+                if (values := self.numbers.get((server, operation.name)))
+            ]
+            if lines:
+                parts.append(
+                    "\n".join(
+                        [
+                            f"### {operation.name}: {operation.what}\n",
+                            "| server | median |",
+                            "|---|---|",
+                            *lines,
+                            "",
+                        ]
+                    )
+                )
+        absent = [name for name, peer in PEERS.items() if peer.version is None]
+        if absent:
+            parts.append(f"Not installed here (does not build?): {', '.join(absent)}.\n")
+        if self.problems:
+            parts.append("\n".join(["Problems:", "", *(f"- {problem}" for problem in self.problems), ""]))
+        return "\n".join(parts)
 
 
-def family(pid: int) -> list[int]:
-    """`pid` and all its descendants."""
-    members = [pid]
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                members += family(int(child))
-    return members
+def make_certificate(directory: Path) -> tuple[str, str]:
+    """A self-signed certificate for 127.0.0.1, and its key."""
+    certificate, key = directory / "certificate.pem", directory / "key.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1".split()
+    subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    return str(certificate), str(key)
 
 
-def cpu_s(pid: int) -> float:
-    """User and system time of a server's processes so far."""
-    ticks = 0
-    for member in family(pid):
-        with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / TICKS
-
-
-@contextlib.contextmanager
-def running(server: str, core: int) -> Iterator[tuple[int, int]]:
-    """Starts `server`; gives its pid and port once it answers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    pinned = ["taskset", "-c", str(core), *command(server, port)]
-    process = subprocess.Popen(pinned, cwd=HERE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 30
-        while not answers(port):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"{server} does not start: {' '.join(pinned)}")
-            time.sleep(0.05)
-        yield process.pid, port
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def answers(port: int) -> bool:
-    """Whether a request is answered."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
-            sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            return sock.recv(1000).startswith(b"HTTP/1.1 200")
-    except OSError:
-        return False
-
-
-def load(workload: str, port: int, core: int, seconds: int) -> int:
-    """Runs wrk; gives the number of requests. An answer other than 200 ends the comparison."""
-    options = ["-t1", "-c64", f"-d{seconds}s", *WORKLOADS[workload], f"http://127.0.0.1:{port}/"]
-    result = subprocess.run(
-        ["taskset", "-c", str(core), "wrk", *options], capture_output=True, text=True, check=True
-    )
-    if "Non-2xx" in result.stdout:
-        raise SystemExit(f"{workload}: {result.stdout}")
-    found = re.search(r"(\d+) requests in", result.stdout)
-    if found is None or not int(found[1]):
-        raise SystemExit(f"{workload}: wrk says {result.stdout}")
-    return int(found[1])
+def chosen(text: str, known: list[str], what: str) -> list[str]:
+    """A comma-separated list of names, or "all"."""
+    names = known if text == "all" else [name for name in text.split(",") if name]
+    for name in names:
+        if name not in known:
+            raise SystemExit(f"no {what} {name!r}: choose from {', '.join(known)}")
+    return names
 
 
 def main() -> None:
-    """Measures and prints the table."""
+    """Measures and prints."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--servers", default="prefork,granian")
-    parser.add_argument("--workloads", default="hello,browser,unique,close")
+    parser.add_argument("--servers", default="prefork,granian", help='names, or "all"')
+    parser.add_argument("--workloads", default="unique,browser,hello,close", help='names, or "all"')
+    parser.add_argument("--operations", default="", help='names, or "all"')
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--markdown", type=Path, help="write what is printed to this file too")
+    parser.add_argument("--plot", type=Path, help="write an SVG to this file")
     options = parser.parse_args()
-    servers, workloads = options.servers.split(","), options.workloads.split(",")
-    cores = sorted(os.sched_getaffinity(0))
-    found: dict[tuple[str, str], list[float]] = {}
-    for _ in range(options.rounds):
-        for server in servers:
-            with running(server, cores[0]) as (pid, port):
-                for workload in workloads:
-                    before = cpu_s(pid)
-                    requests = load(workload, port, cores[-1], options.seconds)
-                    found.setdefault((server, workload), []).append((cpu_s(pid) - before) / requests * 1e6)
-    print(
-        f"CPU us per request, median (lowest to highest) of {options.rounds} rounds; ratio to {servers[-1]}"
-    )
-    print(f"{platform.python_implementation()} {platform.python_version()}, Linux {platform.release()}\n")
-    print("| server | " + " | ".join(workloads) + " |")
-    print("|---" * (len(workloads) + 1) + "|")
-    for server in servers:
-        cells = []
-        for workload in workloads:
-            values = found[server, workload]
-            median = statistics.median(values)
-            ratio = median / statistics.median(found[servers[-1], workload])
-            cells.append(f"{median:.1f} ({min(values):.1f} to {max(values):.1f}) x {ratio:.2f}")
-        print(f"| {server} | " + " | ".join(cells) + " |")
+    for program in ("wrk", "taskset", "openssl"):
+        if shutil.which(program) is None:
+            raise SystemExit(f"{program} is missing")
+    servers = [name for name in chosen(options.servers, [*PEERS], "server") if PEERS[name].version]
+    workloads = chosen(options.workloads, [*WORKLOADS], "workload")
+    operations = chosen(options.operations, [operation.name for operation in OPERATIONS], "operation")
+    with tempfile.TemporaryDirectory() as directory:
+        comparison = Comparison(servers, Path(directory))
+        for number in range(options.rounds):
+            print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
+            for name in workloads:
+                comparison.round(name, options.seconds)
+            comparison.operations(operations)
+    text = comparison.text(workloads, options.rounds, options.seconds)
+    print(text)
+    if options.markdown:
+        options.markdown.parent.mkdir(parents=True, exist_ok=True)
+        options.markdown.write_text(text)
+    if options.plot:
+        options.plot.parent.mkdir(parents=True, exist_ok=True)
+        plotted = [name for name in workloads if name in PLOTTED]
+        title = "CPU time of the server for one request: less is better"
+        options.plot.write_text(plot(title, plotted, servers, comparison.results))
 
 
 if __name__ == "__main__":
