@@ -51,6 +51,7 @@ def test_no_workers_at_all_until_somebody_comes(deployed: Deployed) -> None:
         server.wait_for_log("never", deadline_s=2)  # two seconds in which nothing happens
     assert processes.voluntary_switches(server.pid) - before <= 3, "an idle server is not woken"
     assert server.get("/").status == 200
+    server.wait_for_event("worker_ready", after=mark)  # the worker may answer before the master has told
     assert len(server.log.events("worker_ready", mark)) == 1
     # A reload is proved by a worker, though nobody needs one.
     server.wait_for_event("scaled", after=mark, by="load", workers=0)

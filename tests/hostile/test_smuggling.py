@@ -53,8 +53,10 @@ def test_the_hidden_request_is_never_answered(server: Server, case: Case, in_pie
     mark = server.mark()
     try:
         raw = exchange(server, case.wire, in_pieces=in_pieces)
-    except (ConnectionResetError, BrokenPipeError):  # it was refused while we were still sending
-        assert case.status
+    except (ConnectionResetError, BrokenPipeError):
+        # It was refused while we were still sending; or we went on behind our own "Connection: close", which RFC 9112
+        # section 9.6 forbids: nobody waits for what such a client sends.
+        assert case.status or case.family == "end of the connection"
         return
     raw = re.sub(rb"^HTTP/1.1 100 Continue\r\n\r\n", b"", raw)
     try:
