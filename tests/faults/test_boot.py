@@ -40,7 +40,11 @@ def boot_failure(server: Server) -> dict[str, str]:
         ("interrupt", "import", "'faulty:app': KeyboardInterrupt"),
         ("os_exit", "boot", "the (zygote|worker) ended before it was ready: exit code 5"),
         ("segfault", "boot", r"the (zygote|worker) ended before it was ready: signal 11 \(SIGSEGV\)"),
-        ("killed", "boot", r"the (zygote|worker) ended before it was ready: signal 9 \(SIGKILL\), killed from outside.*"),
+        (
+            "killed",
+            "boot",
+            r"the (zygote|worker) ended before it was ready: signal 9 \(SIGKILL\), killed from outside.*",
+        ),
         ("hang", "boot", "the (zygote|worker) was not ready after boot_timeout = 1s"),
     ],
 )
