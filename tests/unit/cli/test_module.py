@@ -29,7 +29,11 @@ def run(*argv: str, directory: Path, options: tuple[str, ...] = ()) -> subproces
 
 def test_it_runs(tmp_path: Path) -> None:
     ended = run("--version", directory=tmp_path)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"prefork {__version__} ({DESCRIPTION})\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (
+        0,
+        f"prefork {__version__} ({DESCRIPTION})\n",
+        "",
+    )
 
 
 def test_it_fails_with_the_exit_code(tmp_path: Path) -> None:

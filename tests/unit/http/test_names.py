@@ -13,6 +13,8 @@ from prefork.http.limits import MAX_LEARNED_NAME, MAX_LEARNED_NAMES
 def table(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     copy = dict(names.KEYS)
     monkeypatch.setattr(names, "KEYS", copy)
+    # Other tests of this process may have filled it already.
+    monkeypatch.setattr(names, "_FULL", len(copy) + MAX_LEARNED_NAMES)
     return copy
 
 
