@@ -99,21 +99,11 @@ def _gunicorn(kind: str) -> Callable[[Wish, Address], list[str]]:
 
 
 def _uwsgi(wish: Wish, at: Address) -> list[str]:
-    listen = (
-        ["--https-socket", f"{at},{at.certificate},{at.key}"] if wish.tls else ["--http11-socket", str(at)]
-    )
-    options = [
-        "--master",
-        "--die-on-term",
-        "--disable-logging",
-        "--need-app",
-        "--listen",
-        "128",
-        "--so-keepalive",
-    ]
-    options += ["--processes", str(wish.workers), "--threads", str(wish.threads), "--enable-threads"]
+    options = ["--http11-socket", str(at), "--master", "--die-on-term", "--disable-logging", "--need-app"]
+    options += ["--listen", "128", "--so-keepalive", "--enable-threads"]
+    options += ["--processes", str(wish.workers), "--threads", str(wish.threads)]
     options += ["--virtualenv", str(BIN.parent), "--module", wish.target]
-    return [str(BIN / "uwsgi"), *listen, *options]
+    return [str(BIN / "uwsgi"), *options]
 
 
 def _granian(wish: Wish, at: Address) -> list[str]:
