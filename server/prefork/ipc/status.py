@@ -27,6 +27,44 @@ class GenerationStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How much longer it is kept."""
 
 
+class RequestStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One that runs."""
+
+    thread: int
+    """Of its worker, from 1."""
+    request: str
+    """The request line."""
+    client: str
+    elapsed_s: float
+    ident: int
+    """threading.get_ident() of the thread, as stacks name it."""
+
+
+class CountersStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What was counted since the start, by one worker or by all there have been."""
+
+    requests: int = 0
+    by_class: list[int] = []
+    """Five numbers: answers 1xx to 5xx."""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    """Of bodies."""
+    busy_s: float = 0.0
+    """Time that threads spent on requests."""
+    exceptions: int = 0
+    """Raised by the application."""
+    shed: int = 0
+    """Turned away because they had waited too long."""
+    connections: int = 0
+    """Accepted."""
+    duration: list[int] = []
+    """Requests by the time they took: so many up to each of `Status.bounds_s`, not cumulated, and one number for beyond."""
+    queued: list[int] = []
+    """The same by the time they waited before a thread took them."""
+    queued_s: float = 0.0
+    """The sum of those times."""
+
+
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One process that serves, will serve or has served."""
 
@@ -47,6 +85,16 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Requests it can run at once."""
     busy: int = 0
     """Requests it runs."""
+    running: list[RequestStatus] = []
+    connections: int = 0
+    """Open now."""
+    counters: CountersStatus | None = None
+    cpu_s: float | None = None
+    """Processor time it has used, user and system."""
+    restarts: int = 0
+    """Processes this number has had before."""
+    last_exit: str = ""
+    """Why the one before it left: a recycle reason, or what killed it."""
 
 
 class ReloadStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +107,20 @@ class ReloadStatus(msgspec.Struct, frozen=True, kw_only=True):
     ago_s: float
     stage: str = ""
     error: str = ""
+    traceback: str = ""
+    at_s: float = 0.0
+    """Wall clock, seconds since 1970."""
+
+
+class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Connections that wait at one address to be accepted."""
+
+    address: str
+    length: int
+    highest: int
+    """The most that was seen."""
+    limit: int
+    """Where the kernel turns clients away."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +140,15 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     workers: list[WorkerStatus]
     listeners: list[str]
     last_reload: ReloadStatus | None = None
+    history: list[ReloadStatus] = []
+    """The last reloads and rollbacks, newest first; `last_reload` is the first of them."""
+    queues: list[QueueStatus] = []
+    counters: CountersStatus | None = None
+    """Of all workers, those that are gone included."""
+    bounds_s: list[float] = []
+    """Upper bounds of the histograms' buckets."""
+    draining_since_s: float | None = None
+    """A stop is under way for so long."""
 
 
 def decode_status(data: bytes) -> Status:
