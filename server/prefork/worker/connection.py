@@ -1,8 +1,8 @@
 """One client connection: bytes in, requests to the executor, bytes out.
 
 Owns: the socket, its phase and deadline, what is still to be sent. A connection has one owner at a time: the loop thread, or,
-while `busy`, the thread that runs its request. Methods say who may call them. Runs in the worker. Must not know: how requests are
-parsed (`http`), what the application is (`wsgi`), who else is connected.
+while `busy`, the thread that runs its request (`exchange`). Methods say who may call them. Runs in the worker. Must not know: how
+requests are parsed (`http`), how they are answered (`wsgi`), who else is connected.
 
     FRESH --bytes--> HEAD --> BODY --> APPLICATION --> IDLE --bytes--> HEAD ...
                        |        |           |  `--> FLUSH (slow reader) --> APPLICATION
@@ -12,28 +12,20 @@ parsed (`http`), what the application is (`wsgi`), who else is connected.
 from __future__ import annotations
 
 import socket
-import traceback
 from collections.abc import Callable
-from contextvars import Context, copy_context
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from prefork.http.errors import ProtocolError
 from prefork.http.receiver import Expects, Request, RequestReceiver
 from prefork.http.response import CONTINUE, short_answer
-from prefork.ipc.seat import Seat, here
-from prefork.net.tcp_info import last_data_received_s
-from prefork.worker.executors import Leftovers, Step
-from prefork.worker.incoming import IncomingBody
+from prefork.worker.exchange import ABANDON, COMPLETE, RESPOND, RESUME, WAITING, Exchange
+from prefork.worker.executors import Executor, Leftovers, Step
 from prefork.worker.loop import READ, WRITE
 from prefork.worker.pace import extended, unread
 from prefork.worker.sender import Sender
 from prefork.worker.timers import NEVER
 from prefork.worker.transport import Transport
-from prefork.wsgi.after import CallsAfter
-from prefork.wsgi.input import StreamedBody
-from prefork.wsgi.response import Response
-from prefork.wsgi.static import StaticFiles
 
 if TYPE_CHECKING:
     from prefork.worker.connections import Connections
@@ -64,30 +56,24 @@ class Phase(IntEnum):
 
 # Looking up a member of an enum costs more than comparing it.
 FRESH, IDLE, HEAD, BODY, DECODE, APPLICATION, FLUSH, LINGER, CLOSED = Phase
-RESPOND, RESUME, ABANDON = Step
 
 
 class Connection:
     """One accepted socket until it is closed."""
 
     __slots__ = (
-        "_arrived",
         "_client_closes",
-        "_context",
         "_correct",
         "_events",
-        "_extension_ns",
+        "_exchange",
+        "_executor",
         "_fd",
-        "_handler",
         "_home",
         "_lingered",
-        "_lost",
         "_next_request",
         "_number",
-        "_ours",
         "_receiver",
         "_recv",
-        "_response",
         "_sender",
         "_served",
         "_sock",
@@ -114,20 +100,15 @@ class Connection:
         self._correct = correct
         self._receiver = RequestReceiver(home.limits, environ, home.new_body)
         self._sender = Sender(sock)
-        self._handler = home.handler_class(home.context, peer, self._sender.write_through)
-        self._response: Response | None = None
-        self._context: Context | None = None
-        self._next_request: Request | None = None
-        self._ours: StaticFiles | None = None  # serves the present request instead of the application
+        self._exchange = Exchange(home, sock, self._receiver, self._sender, peer)
+        self._executor: Executor = home.executor  # runs the present exchange
+        self._next_request: Request | None = None  # pipelined: begins in the next turn
         self._number = home.opened
         self._served = 0
         self._events = 0  # what epoll watches the socket for
         self._client_closes = False
         self._lingered = 0
-        self._lost: OSError | None = None  # why the response in FLUSH cannot go on
         self._unread = 0  # of the response in FLUSH: bytes on their way when we last looked
-        self._arrived = 0.0  # when the last bytes of the request came here, if anybody wants to know
-        self._extension_ns = 0  # see `Seat.suspend`
         self.phase = FRESH
         self.busy = False
         """A pool thread has the connection."""
@@ -237,20 +218,16 @@ class Connection:
         self._client_closes = not request.head.keep_alive
         if self._correct is not None:
             self._correct(request.environ)
-        self._next_request = request
         self._served += 1
         request.environ["prefork.connection"] = (self._number, self._served)
-        if home.static is not None:
-            self._ours = home.static if home.static.serves(request.environ["PATH_INFO"]) else None
-        if self._home.shedding is not None:
-            self._arrived = self._home.clock() - last_data_received_s(self._sock)
+        self._executor = home.inline if self._exchange.take(request) else home.executor
         self._hand_over(RESPOND)
 
     def _hand_over(self, step: Step) -> None:
         self.phase = APPLICATION
         self.deadline = NEVER
         self.busy = True
-        (self._home.executor if self._ours is None else self._home.inline).run(self, step)
+        self._executor.run(self, step)
 
     def _park(self) -> None:
         # Level-triggered epoll would report the bytes again and again; and a hang-up cannot be masked (epoll_ctl(2)).
@@ -270,96 +247,32 @@ class Connection:
     # Answering: the thread that has the request -------------------------------------------------------------------
 
     def perform(self, step: Step) -> bool | Leftovers:
-        """Runs the application as far as the socket takes its output. True: at rest again, the loop need not be told.
-
-        All steps of one request run in a context of its own (contextvars): while its response waits for the client, this thread
-        serves others, and another thread may go on with it. Without that, frameworks would see each other's requests.
-        """
-        context = self._context
-        if context is None:
-            self._context = context = copy_context()
-        return context.run(self._perform, step)
-
-    def _perform(self, step: Step) -> bool | Leftovers:
-        handler = self._handler
-        seat = here.seat
-        dropped: OSError | None = None
-        response = self._response
-        try:
-            if step is RESPOND:
-                self._response = response = self._respond(seat)
-            else:
-                seat.begin(handler.request_line(), handler.address_string(), self._extension_ns)
-            assert response is not None
-            try:
-                if step is ABANDON:
-                    dropped = self._lost
-                elif not self._sender.pump(response, handler.pull, seat):
-                    self._extension_ns = seat.suspend()
-                    return False
-            except OSError as error:
-                dropped = error
-            if dropped is not None and not isinstance(
-                dropped, ConnectionError
-            ):  # a file or our disk, not the client
-                response.problem = f"the response cannot be sent: {dropped}"
-            handler.end(response, dropped)
-            seat.finish(response.status, response.body_bytes)
-        except BaseException as error:  # noqa: BLE001 - of a handler's subclass, or ours: it ends this connection, not the worker
-            self._report(error)
-            if response is not None:
-                response.close_quietly()
-            self._response = response = None
-            seat.finish(500, 0)
-        context, self._context = self._context, None
-        if handler.failures:
-            seat.count_exceptions(handler.failures)
-            handler.failures = 0
-        if response is None or dropped is not None:
-            self._sender.clear()
-            self._response = None
-            at_rest = False
-        else:
-            at_rest = response.keep_alive and self._rest_without_loop()
+        """Goes on with the exchange. True: at rest again, the loop need not be told."""
+        exchange = self._exchange
+        outcome = exchange.perform(step)
+        if outcome is WAITING:
+            return False
+        after = exchange.leave(outcome)
+        at_rest = outcome is COMPLETE and self._rest_without_loop()
         # From here on the connection may be another thread's, or gone.
-        if response is None or response.later is None:
+        if after is None:
             return at_rest
-        assert context is not None
-        return CallsAfter(response, context.run, self._home.context.log, at_rest)
-
-    def _respond(self, seat: Seat) -> Response:
-        request, self._next_request = self._next_request, None
-        assert request is not None
-        seat.begin(request.head.line, request.environ["REMOTE_ADDR"])
-        home = self._home
-        shedding = home.shedding
-        if request.begun is not None:
-            request.body = self._streamed(request.begun)
-        if shedding is not None and self._ours is None and shedding.is_late(self._arrived):
-            seat.count_shed()
-            return self._handler.turn_away(request, home.keep_alive, shedding.retry_after_s)
-        return self._handler.respond(request, home.keep_alive, self._ours)
-
-    def _streamed(self, begun: bytes) -> StreamedBody:
-        body = IncomingBody(
-            self._receiver,
-            self._fd,
-            self._recv,
-            self._sender.write_through,
-            self._handler.response_begun,
-            self._home.times.body_s,
-            self._home.times.s_per_byte,
-        )
-        return StreamedBody(begun, body.receive, body.unread)
+        after.at_rest = at_rest
+        return after
 
     def _rest_without_loop(self) -> bool:
-        """The response is out and the connection stays. Any thread: the order of the last three lines is the protocol."""
+        """The response is out: can the connection stay? Any thread: the order of the last three lines is the protocol."""
+        exchange = self._exchange
+        response = exchange.response
+        assert response is not None
+        if not response.keep_alive:
+            return False
         home = self._home
         deadline = home.clock() + home.times.keepalive_s
         # A bucket later than that: the wheel has to be told, which only the loop may do.
         if self._receiver.pending or self._events != READ or self.bucket > deadline + 1:
             return False
-        self._response = None
+        exchange.response = None
         self.phase = IDLE
         self.deadline = deadline
         self.busy = False
@@ -372,7 +285,7 @@ class Connection:
     def settle(self) -> None:
         """The application's step is over and something is left to do: flush, next request, or goodbye."""
         self.busy = self.parked = False
-        response = self._response
+        response = self._exchange.response
         if response is None:  # given up
             self._say_goodbye()
             return
@@ -382,7 +295,7 @@ class Connection:
             self._unread = unread(self._fd)
             self._wait_for(WRITE)
             return
-        self._response = None
+        self._exchange.response = None
         if not response.keep_alive:
             self._say_goodbye()
             return
@@ -405,7 +318,7 @@ class Connection:
             self._home.loop.defer(self._start_deferred)
 
     def _start_deferred(self) -> None:
-        request = self._next_request
+        request, self._next_request = self._next_request, None
         if request is not None and self.phase is APPLICATION:
             self._start(request)
 
@@ -429,7 +342,7 @@ class Connection:
         self.deadline = extended(self.deadline, self._home.loop.now, times.write_s, taken, times.s_per_byte)
 
     def _abandon(self, why: OSError) -> None:
-        self._lost = why
+        self._exchange.lost = why
         self._sender.clear()
         self._hand_over(ABANDON)
 
@@ -463,28 +376,16 @@ class Connection:
         if isinstance(error, ProtocolError):
             self._refuse(error.status, error.detail)
         elif isinstance(error, OSError):
-            self._home.context.log.error("body_not_stored", error=str(error), client=self._client)
+            self._home.context.log.error("body_not_stored", error=str(error), client=self._exchange.client)
             self._refuse(503, "the request body cannot be stored")
         else:
-            self._report(error)
+            self._exchange.report(error)
             self._refuse(500, "internal error")
-
-    def _report(self, error: BaseException) -> None:
-        """An error that nobody foresaw. Any thread."""
-        log = self._home.context.log
-        log.error("internal_error", error=type(error).__name__, client=self._client)
-        log.traceback("".join(traceback.format_exception(error)))
-
-    @property
-    def _client(self) -> str:
-        # Not the handler's address_string: that may be code of a subclass.
-        peer = self._handler.client_address
-        return str(peer[0]) if isinstance(peer, tuple) else ""
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answers by ourselves, then closes."""
         context = self._home.context
-        context.log.debug("request_refused", status=status, detail=detail, client=self._client)
+        context.log.debug("request_refused", status=status, detail=detail, client=self._exchange.client)
         self._sender.send_now(short_answer(status, date_and_server=context.stamp.both))
         self._linger()
 

@@ -40,14 +40,13 @@ class CallsAfter:
         response: Response,
         run_in: Callable[[Callable[[], object]], object],
         log: EventLog,
-        at_rest: bool,
     ) -> None:
         """`run_in` calls a function in the context of the request."""
         self._functions = response.later or []
         self.line = response.line
         self._run_in = run_in
         self._log = log
-        self.at_rest = at_rest
+        self.at_rest = False
         """Whether the connection rests again; see `worker.executors`."""
 
     def run(self) -> None:

@@ -1,0 +1,190 @@
+"""One request and its response, from the complete request to the last byte that the socket took.
+
+Owns: running the application step by step in a context of its own, the seat on the scoreboard meanwhile, what is told when it
+goes wrong. Runs in the worker: the thread that has the connection, one at a time (`Connection.busy`); `take` is for the loop.
+Must not know: phases, deadlines, epoll, what becomes of the connection.
+"""
+
+from __future__ import annotations
+
+import traceback
+from contextvars import Context, copy_context
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from prefork.http.receiver import Request, RequestReceiver
+from prefork.ipc.seat import Seat, here
+from prefork.net.tcp_info import last_data_received_s
+from prefork.worker.executors import Step
+from prefork.worker.incoming import IncomingBody
+from prefork.worker.sender import Sender
+from prefork.worker.transport import Transport
+from prefork.wsgi.after import CallsAfter
+from prefork.wsgi.input import StreamedBody
+from prefork.wsgi.response import Response
+from prefork.wsgi.static import StaticFiles
+
+if TYPE_CHECKING:
+    from prefork.worker.connections import Connections
+
+
+class Outcome(Enum):
+    """What a step has come to."""
+
+    WAITING = "waiting"
+    """The socket is full, or the turn over: there is more to come."""
+    COMPLETE = "complete"
+    """All of the response is out."""
+    GIVEN_UP = "given up"
+    """The client has gone, or prefork itself failed; nothing more can be sent."""
+
+
+# Looking up a member of an enum costs more than comparing it.
+WAITING, COMPLETE, GIVEN_UP = Outcome
+RESPOND, RESUME, ABANDON = Step
+
+
+class Exchange:
+    """The exchanges of one connection, one after the other."""
+
+    __slots__ = (
+        "_arrived",
+        "_context",
+        "_extension_ns",
+        "_handler",
+        "_home",
+        "_ours",
+        "_receiver",
+        "_request",
+        "_sender",
+        "_sock",
+        "lost",
+        "response",
+    )
+
+    def __init__(
+        self, home: Connections, sock: Transport, receiver: RequestReceiver, sender: Sender, peer: object
+    ) -> None:
+        self._home = home
+        self._sock = sock
+        self._receiver = receiver
+        self._sender = sender
+        self._handler = home.handler_class(home.context, peer, sender.write_through)
+        self._context: Context | None = None
+        self._request: Request | None = None
+        self._ours: StaticFiles | None = None  # serves the present request instead of the application
+        self._arrived = 0.0  # when the last bytes of the request came here, if anybody wants to know
+        self._extension_ns = 0  # see `Seat.suspend`
+        self.response: Response | None = None
+        """The present one; None before it begins, and once it was given up."""
+        self.lost: OSError | None = None
+        """Why the response cannot go on, for the step ABANDON."""
+
+    @property
+    def client(self) -> str:
+        """The peer's address, for logs."""
+        # Not the handler's address_string: that may be code of a subclass.
+        peer = self._handler.client_address
+        return str(peer[0]) if isinstance(peer, tuple) else ""
+
+    def take(self, request: Request) -> bool:
+        """The next request, complete. Loop thread. Returns whether the loop shall run it itself: it needs no application."""
+        home = self._home
+        self._request = request
+        if home.static is not None:
+            self._ours = home.static if home.static.serves(request.environ["PATH_INFO"]) else None
+        if home.shedding is not None:
+            self._arrived = home.clock() - last_data_received_s(self._sock)
+        return self._ours is not None
+
+    def perform(self, step: Step) -> Outcome:
+        """Runs the application as far as the socket takes its output.
+
+        All steps of one request run in a context of its own (contextvars): while its response waits for the client, this thread
+        serves others, and another thread may go on with it. Without that, frameworks would see each other's requests.
+        """
+        context = self._context
+        if context is None:
+            self._context = context = copy_context()
+        return context.run(self._perform, step)
+
+    def _perform(self, step: Step) -> Outcome:
+        handler = self._handler
+        seat = here.seat
+        dropped: OSError | None = None
+        response = self.response
+        try:
+            if step is RESPOND:
+                self.response = response = self._respond(seat)
+            else:
+                seat.begin(handler.request_line(), handler.address_string(), self._extension_ns)
+            assert response is not None
+            try:
+                if step is ABANDON:
+                    dropped = self.lost
+                elif not self._sender.pump(response, handler.pull, seat):
+                    self._extension_ns = seat.suspend()
+                    return WAITING
+            except OSError as error:
+                dropped = error
+            if dropped is not None and not isinstance(dropped, ConnectionError):
+                # A file or our disk, not the client.
+                response.problem = f"the response cannot be sent: {dropped}"
+            handler.end(response, dropped)
+            seat.finish(response.status, response.body_bytes)
+        except BaseException as error:  # noqa: BLE001 - of a handler's subclass, or ours: it ends this connection, not the worker
+            self.report(error)
+            if response is not None:
+                response.close_quietly()
+            self.response = response = None
+            seat.finish(500, 0)
+        if handler.failures:
+            seat.count_exceptions(handler.failures)
+            handler.failures = 0
+        if response is None or dropped is not None:
+            self._sender.clear()
+            return GIVEN_UP
+        return COMPLETE
+
+    def _respond(self, seat: Seat) -> Response:
+        request, self._request = self._request, None
+        assert request is not None
+        seat.begin(request.head.line, request.environ["REMOTE_ADDR"])
+        home = self._home
+        shedding = home.shedding
+        if request.begun is not None:
+            request.body = self._streamed(request.begun)
+        if shedding is not None and self._ours is None and shedding.is_late(self._arrived):
+            seat.count_shed()
+            return self._handler.turn_away(request, home.keep_alive, shedding.retry_after_s)
+        return self._handler.respond(request, home.keep_alive, self._ours)
+
+    def _streamed(self, begun: bytes) -> StreamedBody:
+        sock, times = self._sock, self._home.times
+        body = IncomingBody(
+            self._receiver,
+            sock.fileno(),
+            sock.recv,
+            self._sender.write_through,
+            self._handler.response_begun,
+            times.body_s,
+            times.s_per_byte,
+        )
+        return StreamedBody(begun, body.receive, body.unread)
+
+    def leave(self, outcome: Outcome) -> CallsAfter | None:
+        """The exchange is over: forgets what belongs to it; returns what it left to be done (`prefork.after_response`)."""
+        context, self._context = self._context, None
+        response = self.response
+        if outcome is GIVEN_UP:
+            self.response = None
+        if response is None or response.later is None:
+            return None
+        assert context is not None
+        return CallsAfter(response, context.run, self._home.context.log)
+
+    def report(self, error: BaseException) -> None:
+        """An error that nobody foresaw. Any thread."""
+        log = self._home.context.log
+        log.error("internal_error", error=type(error).__name__, client=self.client)
+        log.traceback("".join(traceback.format_exception(error)))
