@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prefork.settings import proxy, tls, units
+from prefork.settings import proxy, status, tls, units
+from prefork.settings.listen import Listen
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,10 @@ def _sendfile_header(sendfile_header: str, sendfile_paths: Mapping[str, str]) ->
     return None
 
 
+def _status_listen(listen: tuple[Listen, ...], served: tuple[Listen, ...]) -> str | None:
+    return status.listened_twice(served, listen)
+
+
 RULES = (
     Rule(("workers.max_memory", "workers.max_memory_hard"), _max_memory),
     Rule(("requests.buffer_body", "workers.threads"), _buffer_body),
@@ -69,6 +74,7 @@ RULES = (
     Rule(("requests.body_memory", "requests.max_body"), _body_memory),
     Rule(("workers.connections", "workers.threads"), _connections),
     Rule(("server.pid_file", "log.output", "log.access"), _pid_file),
+    Rule(("status.listen", "server.listen"), _status_listen),
     Rule(("server.listen", "tls.certificate"), tls.certificate_needed),
     Rule(("server.listen", "proxy.trusted"), proxy.trusted_needed),
     Rule(("tls.certificate", "server.listen"), tls.listener_needed),

@@ -31,6 +31,7 @@ from prefork.settings.nearest import did_you_mean
 from prefork.settings.options import Option, options_of
 from prefork.settings.proxy import ProxySettings
 from prefork.settings.static import SendfilePaths, StaticSettings
+from prefork.settings.status import StatusSettings
 from prefork.settings.tls import TlsSettings
 
 ACCESS_FORMATS = ("common", "combined", "json")
@@ -166,6 +167,15 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             'started the server. Empty: in /run/prefork, or for other users in $XDG_RUNTIME_DIR/prefork. "off": none.'
         ),
     ] = ""
+    drain_delay: Annotated[
+        float,
+        Duration(at_least=0.0, at_most=3600.0),
+        Meta(
+            description="How long a server that is told to stop (SIGTERM, `prefork stop`) or to drain goes on serving while "
+            "/readyz says 503 already, so that the balancers in front send nobody here before it refuses connections. "
+            "0: it stops at once."
+        ),
+    ] = 0.0
     request_handler: Annotated[
         str | None,
         class_reference(),
@@ -439,6 +449,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     static: Annotated[StaticSettings, Meta(description="Files served without the application.")] = (
         StaticSettings()
     )
+    status: Annotated[StatusSettings, Meta(description="Where the server tells how it is.")] = StatusSettings()
     log: Annotated[LogSettings, Meta(description="What is written down, and where.")] = LogSettings()
 
 

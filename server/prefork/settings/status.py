@@ -1,0 +1,66 @@
+"""Table `[status]`: where the server tells how it is.
+
+Owns: the form of the table. Runs in: cli, master. Must not know: sockets, what is told there.
+"""
+
+# No `from __future__ import annotations` here: annotations are values, they hold the kinds of the options.
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from prefork.settings.addresses import parse_endpoint
+from prefork.settings.entries import entry_schema
+from prefork.settings.kinds.base import InvalidValueError, Mistake
+from prefork.settings.listen import LISTEN_OPTIONS, Listen, ListenList
+
+_OPTIONS = {key: LISTEN_OPTIONS[key] for key in ("address", "mode", "user", "group")}
+"""What an entry may say: there is no TLS here, and no proxy that announces clients."""
+
+
+@dataclass(frozen=True)
+class StatusListenList(ListenList):
+    """Like `server.listen`; empty for "nowhere"."""
+
+    def convert(self, value: object, directory: str) -> tuple[Listen, ...]:
+        items = value if isinstance(value, list) else [value]
+        mistakes = [
+            Mistake(item[key], "is not for the status page; put a proxy in front of it", f"[{index}].{key}")
+            for index, item in enumerate(items)
+            if isinstance(item, dict)
+            for key in LISTEN_OPTIONS
+            if key not in _OPTIONS and key in item
+        ]
+        if mistakes:
+            raise InvalidValueError(mistakes)
+        return () if value in ([], "") else super().convert(value, directory)
+
+    def schema(self) -> dict[str, Any]:
+        address = LISTEN_OPTIONS["address"].kind.schema()
+        entry = {"anyOf": [address, entry_schema(_OPTIONS)]}
+        return {"anyOf": [{"type": "array", "items": entry}, entry, {"const": ""}]}
+
+
+class StatusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Table `[status]`."""
+
+    listen: Annotated[
+        tuple[Listen, ...],
+        StatusListenList(),
+        Meta(
+            description="Addresses at which a process of its own tells how the server is, also while every worker is stuck: "
+            '/ (a page), /metrics, /healthz, /readyz, /status. Written like server.listen: "127.0.0.1:9180", '
+            '{address = "unix:/run/shop-status.sock", mode = "0660"}. Whoever can connect may read. Empty: nowhere.'
+        ),
+    ] = ()
+
+
+def listened_twice(served: tuple[Listen, ...], listen: tuple[Listen, ...]) -> str | None:
+    """The rule that `status.listen` breaks together with `server.listen`."""
+    for entry in listen:
+        endpoint = parse_endpoint(entry.address, "/")
+        if any(endpoint.collides_with(parse_endpoint(other.address, "/")) for other in served):
+            return f'must not name "{entry.address}", at which [server] listen serves the application'
+    return None
