@@ -8,6 +8,7 @@ from __future__ import annotations
 from prefork.cli import (
     check,
     config,
+    drain,
     pause,
     recycle,
     reload,
@@ -34,6 +35,7 @@ _MODULES = (
     recycle,
     pause,
     resume,
+    drain,
     stop,
     reopen_logs,
     stacks,

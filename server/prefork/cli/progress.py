@@ -23,6 +23,10 @@ _WORDS = {
     "worker_ready": "worker {worker} of generation {gen} accepts connections",
     "worker_exited": "worker {worker} of generation {gen} has ended: {how}",
     "stopping": "stopping ({how})",
+    "draining": "draining: not ready any more, serving on for {for_s} s",
+    "drained": "drained: whoever sends clients has had the time to notice",
+    "drain_ended": "ready again",
+    "stop_awaits_drain": "stopping in {for_s} s, when the drain is over",
     "resumed": "resumed with {workers} worker(s)",
 }
 

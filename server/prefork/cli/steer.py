@@ -15,6 +15,10 @@ from prefork.cli.command import Command
 from prefork.cli.progress import ProgressLines, failure_lines
 from prefork.errors import EXIT_FAILURE, EXIT_OK
 from prefork.ipc.control import Request, Result
+from prefork.settings.overrides import value_of
+from prefork.settings.units import format_duration, parse_duration
+
+_LONGEST_DELAY_S = 3600.0
 
 
 def steering_command(
@@ -59,6 +63,26 @@ def add_wait(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait", action="store_true", help="print each step, and return when it is done or has failed"
     )
+
+
+def add_delay(parser: argparse.ArgumentParser) -> None:
+    """`--delay TIME`."""
+    parser.add_argument(
+        "--delay",
+        type=_delay,
+        metavar="TIME",
+        help='how long to go on serving while not ready any more, such as "10s" (server.drain_delay)',
+    )
+
+
+def _delay(text: str) -> float:
+    try:
+        seconds = parse_duration(value_of("server.drain_delay", text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not 0 <= seconds <= _LONGEST_DELAY_S:
+        raise argparse.ArgumentTypeError(f"must be from 0s to {format_duration(_LONGEST_DELAY_S)}")
+    return seconds
 
 
 def worker_number(text: str) -> int:

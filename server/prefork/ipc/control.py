@@ -6,7 +6,7 @@ know: sockets, what a command does. Written down for other programs in docs/cont
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -62,9 +62,20 @@ class RecycleRequest(Request, frozen=True, tag="recycle"):
 
 
 class StopRequest(Request, frozen=True, tag="stop"):
-    """As SIGTERM, or with `fast` as SIGINT. The result comes when the server has ended."""
+    """As SIGTERM, or with `fast` as SIGINT. The result comes when the server has ended.
+
+    `delay_s`: how long it goes on serving first, not ready any more; None: `server.drain_delay`.
+    """
 
     fast: bool = False
+    delay_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] | None = None
+
+
+class DrainRequest(Request, frozen=True, tag="drain"):
+    """Be ready no more, and serve on. With `wait` the result comes when `delay_s` (None: `server.drain_delay`) is over."""
+
+    delay_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] | None = None
+    wait: bool = True
 
 
 class PauseRequest(Request, frozen=True, tag="pause"):
@@ -96,6 +107,7 @@ AnyRequest = (
     | ScaleRequest
     | RecycleRequest
     | StopRequest
+    | DrainRequest
     | PauseRequest
     | ResumeRequest
     | ReopenLogsRequest

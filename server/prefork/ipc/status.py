@@ -48,7 +48,7 @@ class CountersStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Five numbers: answers 1xx to 5xx."""
     bytes_in: int = 0
     bytes_out: int = 0
-    """Of bodies."""
+    """Of bodies, not of heads."""
     busy_s: float = 0.0
     """Time that threads spent on requests."""
     exceptions: int = 0
@@ -58,9 +58,10 @@ class CountersStatus(msgspec.Struct, frozen=True, kw_only=True):
     connections: int = 0
     """Accepted."""
     duration: list[int] = []
-    """Requests by the time they took: so many up to each of `Status.bounds_s`, not cumulated, and one number for beyond."""
+    """Requests by the time from their turn to the end of the response: so many up to each of `Status.bounds_s`, not cumulated, and
+    one number for those beyond the last."""
     queued: list[int] = []
-    """The same by the time they waited before a thread took them."""
+    """The same by the time they waited from their arrival, in the kernel and here, until it was their turn."""
     queued_s: float = 0.0
     """The sum of those times."""
 
@@ -132,7 +133,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     uptime_s: float
     state: str
-    """starting, serving, reloading, rolling back, paused, stopping."""
+    """starting, serving, reloading, rolling back, paused, draining (not ready any more, and serving on), stopping."""
     generation: int | None
     """The active one."""
     workers_wanted: int
@@ -145,6 +146,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     queues: list[QueueStatus] = []
     counters: CountersStatus | None = None
     """Of all workers, those that are gone included."""
+    cpu_s: float = 0.0
+    """Processor time that all workers have used, those that are gone included."""
     bounds_s: list[float] = []
     """Upper bounds of the histograms' buckets."""
     draining_since_s: float | None = None

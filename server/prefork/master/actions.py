@@ -97,6 +97,11 @@ class CheckQueue:
 
 
 @dataclass(frozen=True, slots=True)
+class EndDrain:
+    """Balancers have had their time: if a stop was to follow, it begins."""
+
+
+@dataclass(frozen=True, slots=True)
 class BeginReload:
     """Read the settings and start the zygote of a new generation."""
 
@@ -199,6 +204,7 @@ Action = (
     | BeginAction
     | UpgradeAction
     | MeasureAction
+    | EndDrain
     | Finish
 )
 
@@ -208,7 +214,11 @@ def record(pool: Pool, action: Action, now: float) -> None:
     if isinstance(action, SpawnWorker):
         limits = pool.generations[action.generation].limits
         deadline = now + limits.boot_timeout_s
-        pool.workers[action.worker] = Worker(action.worker, action.slot, action.generation, deadline)
+        slot = pool.slots.setdefault(action.slot, Slot(action.slot))
+        pool.workers[action.worker] = Worker(
+            action.worker, action.slot, action.generation, deadline, restarts=slot.workers
+        )
+        slot.workers += 1
         pool.next_worker_id = action.worker + 1
         if pool.stop is not Stop.NO:
             pool.last_wanted, pool.last_worker = False, action.worker
@@ -226,6 +236,11 @@ def record(pool: Pool, action: Action, now: float) -> None:
         pool.load.sample_at = now + SAMPLE_S
     elif isinstance(action, UpgradeAction):
         _record_upgrade(pool, action)
+    elif isinstance(action, EndDrain):
+        assert pool.drain is not None, "only one that goes on ends"
+        pool.drain.over = True
+        if pool.drain.stop and pool.stop is Stop.NO:
+            pool.stop = Stop.GRACEFUL
     elif isinstance(action, BeginReload):
         pool.reload_wanted = False
     elif isinstance(action, BeginRollback):

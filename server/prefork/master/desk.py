@@ -61,6 +61,7 @@ class Desk:
         self._started = clock()
         self._waiting: list[tuple[Client, GenerationWait]] = []
         self._stopping: list[Client] = []
+        self._draining: list[Client] = []
         self._heard: list[Note] | None = None
         """The notes of the command that is being carried out."""
         self._last: tuple[float, ReloadStatus] | None = None
@@ -103,8 +104,8 @@ class Desk:
             case protocol.ReopenLogsRequest():
                 client.tell(self._done("log files are open anew", self._reopen_logs))
             case protocol.StopRequest():
-                self._stop(client, fast=request.fast)
-            case _ if self._pool.stop is not Stop.NO:
+                self._stop(client, request)
+            case _ if self._pool.is_leaving:
                 client.tell(Result(ok=False, error="the server is stopping"))
             case protocol.ReloadRequest():
                 self._start(client, "reload", events.ReloadAsked(), wait=request.wait)
@@ -112,6 +113,8 @@ class Desk:
                 self._start(client, "rollback", events.RollbackAsked(), wait=request.wait)
             case protocol.UpgradeRequest():
                 self._start(client, "upgrade", events.UpgradeAsked(by="control"), wait=True)
+            case protocol.DrainRequest():
+                self._drain(client, request)
             case protocol.ScaleRequest():
                 client.tell(self._scale(request))
             case protocol.RecycleRequest():
@@ -120,7 +123,8 @@ class Desk:
                 text = "paused" if not self._pool.paused else "it was paused already"
                 client.tell(self._done(text, lambda: self._happen(events.PauseAsked())))
             case protocol.ResumeRequest():
-                text = "resumed" if self._pool.paused else "it was not paused"
+                held = self._pool.paused or self._pool.drain is not None
+                text = "resumed" if held else "it was neither paused nor drained"
                 client.tell(self._done(text, lambda: self._happen(events.ResumeAsked())))
 
     def _done(self, text: str, do: Callable[[], None]) -> Result:
@@ -162,11 +166,36 @@ class Desk:
         text = "one after the other" if len(serving) > 1 else f"worker {serving[0].slot}"
         return self._done(f"recycling begins: {text}", lambda: self._happen(events.RecycleAsked(number)))
 
-    def _stop(self, client: Client, *, fast: bool) -> None:
+    def _stop(self, client: Client, request: protocol.StopRequest) -> None:
         """The result is what `close` of the control socket says."""
         self._stopping.append(client)
-        if fast or self._pool.stop is Stop.NO:
-            self._happen(events.StopAsked(fast=fast, by="control"))
+        if request.fast or self._pool.stop is Stop.NO:
+            self._happen(events.StopAsked(fast=request.fast, by="control", delay_s=request.delay_s))
+
+    def _drain(self, client: Client, request: protocol.DrainRequest) -> None:
+        event = events.DrainAsked(request.delay_s, by="control")
+        if request.wait:
+            self._draining.append(client)
+            self._happen(event)
+        else:
+            client.tell(
+                self._done("draining: not ready any more, and serving on", lambda: self._happen(event))
+            )
+
+    def _hear_drain(self, note: Note) -> None:
+        """Tell those who wait for the end of a drain."""
+        for client in self._draining:
+            if note.event == "drained":
+                client.tell(
+                    Result(ok=True, text="drained: not ready any more, and serving on until it is stopped")
+                )
+            elif note.event == "drain_ended":
+                client.tell(Result(ok=False, error="somebody resumed the server"))
+            elif note.event == "stopping":
+                client.tell(Result(ok=False, error="the server stops before its drain is over"))
+            else:
+                client.tell(_progress(note))
+        self._draining = [client for client in self._draining if not client.is_gone and not client.finished]
 
     def _status(self) -> object:
         now = self._clock()
@@ -227,6 +256,7 @@ class Desk:
         self._remember_end(note)
         if note.level == "debug":
             return
+        self._hear_drain(note)
         for client in self._stopping:
             client.tell(_progress(note))
         for client, waiting in list(self._waiting):

@@ -80,6 +80,8 @@ class Effects:
                 return [self._generations.restart()]
             case actions.BeginRollback():
                 return [self._generations.rollback(action.generation)]
+            case actions.EndDrain():
+                return [events.DrainEnded()]
             case actions.Retire():
                 self._generations.log.info("rollback_ended", gen=action.generation)
             case actions.TryUpgrade():

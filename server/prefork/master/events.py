@@ -242,6 +242,22 @@ class StopAsked:
 
     fast: bool
     by: str
+    delay_s: float | None = None
+    """How long to go on serving first, not ready any more; None: as the settings have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrainAsked:
+    """`prefork drain`."""
+
+    delay_s: float | None
+    """None: as the settings have it."""
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class DrainEnded:
+    """The time for balancers to notice is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,5 +299,7 @@ Event = (
     | PauseAsked
     | ResumeAsked
     | StopAsked
+    | DrainAsked
+    | DrainEnded
     | ClockJumped
 )

@@ -84,6 +84,7 @@ class Generations:
             workers.boot_timeout,
             workers.drain_timeout,
             workers.rollback_window,
+            resources.settings.server.drain_delay,
             max_lifetime_s=workers.max_lifetime,
             max_memory=workers.max_memory,
             max_memory_hard=workers.max_memory_hard,

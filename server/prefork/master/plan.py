@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prefork.master import recycling, scaling, upgrading
+from prefork.master import draining, recycling, scaling, upgrading
 from prefork.master.actions import (
     Abort,
     Action,
@@ -26,6 +26,7 @@ from prefork.master.actions import (
     DrainWorker,
     DumpWorker,
     DumpZygote,
+    EndDrain,
     ExecuteProgram,
     ExitZygote,
     Finish,
@@ -63,6 +64,9 @@ def plan(pool: Pool, now: float) -> list[Action]:
     if overdue:
         # First: they change what the rest depends on.
         return overdue
+    if pool.stop is Stop.NO and draining.due(pool, now):
+        # What follows may be the stop, which changes everything else.
+        return [EndDrain()]
     if pool.stop is not Stop.NO:
         stopping = [*_stopping(pool), *_end_trial(pool)]
         # What is decided first may need what comes after.
@@ -86,6 +90,7 @@ def next_deadline(pool: Pool, now: float) -> float | None:
     if pool.stop is Stop.NO:
         times += [slot.retry_at for slot in pool.slots.values()]
         times.append(pool.restart_at)
+        times += draining.deadlines(pool)
         times += recycling.deadlines(pool)
         times += upgrading.deadlines(pool)
         times += scaling.deadlines(pool)

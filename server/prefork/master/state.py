@@ -87,6 +87,8 @@ class Limits:
     drain_timeout_s: float
     rollback_window_s: float = 0.0
     """How long the generation that this one replaces is kept; 0: not at all."""
+    drain_delay_s: float = 0.0
+    """How long a server that is told to stop goes on serving, not ready any more."""
     max_lifetime_s: float = 0.0
     """0: no limit; so are the next two."""
     max_memory: int = 0
@@ -133,6 +135,8 @@ class Worker:
     """Why it is to be killed at once; empty: it is not."""
     failure: Failure | None = None
     """What it said about its failed boot."""
+    restarts: int = 0
+    """Workers that its slot has had before."""
 
     @property
     def is_booting(self) -> bool:
@@ -149,6 +153,10 @@ class Slot:
     """Deaths in a row before ready or soon after."""
     retry_at: float = 0.0
     """Not before this time is a worker started here."""
+    workers: int = 0
+    """Asked for here so far."""
+    last_exit: str = ""
+    """Why the last one that ended did: the reason to replace it, or what killed it."""
 
 
 @dataclass(slots=True)
@@ -221,6 +229,20 @@ class Trial:
 
 
 @dataclass(slots=True)
+class Drain:
+    """The server says that it is not ready, and serves on; see `draining`."""
+
+    since: float
+    until: float
+    by: str
+    """Who asked."""
+    stop: bool = False
+    """A graceful stop follows."""
+    over: bool = False
+    """Whoever had to notice has had the time."""
+
+
+@dataclass(slots=True)
 class Pool:
     """Everything the master decides about."""
 
@@ -235,6 +257,8 @@ class Pool:
     """The generation that is to become active; at most one."""
     next_worker_id: int = 1
     next_generation: int = 1
+    gone_cpu_s: float = 0.0
+    """Processor time of workers that have been collected."""
     paused: bool = False
     complete: bool = False
     """Once, all slots served."""
@@ -251,6 +275,7 @@ class Pool:
     restart_at: float = 0.0
     """Not before this time is a generation started for a dead zygote."""
     stop: Stop = Stop.NO
+    drain: Drain | None = None
     queue_checked: bool = False
     """Nobody accepted when a graceful stop began, so it was looked who waits."""
     last_wanted: bool = False
@@ -282,6 +307,11 @@ class Pool:
         if candidate is not None and candidate.phase is GenerationPhase.READY:
             return candidate.number
         return self.active
+
+    @property
+    def is_leaving(self) -> bool:
+        """It has been told to stop; so nothing new is begun, even while it serves on."""
+        return self.stop is not Stop.NO or (self.drain is not None and self.drain.stop)
 
     @property
     def size(self) -> int:

@@ -6,10 +6,12 @@ the log should say is returned. Must not know: what is done about it (see `plan`
 
 from __future__ import annotations
 
-from prefork.master import deaths, recycling, scaling, upgrading
+from prefork.master import deaths, draining, recycling, scaling, upgrading
 from prefork.master.events import (
     ClockJumped,
     ConnectionWaits,
+    DrainAsked,
+    DrainEnded,
     Event,
     GenerationReturns,
     GenerationStarted,
@@ -85,11 +87,15 @@ def apply(pool: Pool, event: Event, now: float) -> list[Note]:
         case RollbackRefused():
             return deaths.rollback_refused(pool, event)
         case ReloadAsked() | RollbackAsked() | ScaleAsked() | PauseAsked() | ResumeAsked() | StopAsked():
-            return _asked(pool, event)
+            return _asked(pool, event, now)
+        case DrainAsked():
+            return [] if pool.stop is not Stop.NO else draining.asked(pool, event, now)
+        case DrainEnded():
+            return draining.ended(pool)
         case RecycleAsked():
             return recycling.asked(pool, event, now)
         case UpgradeAsked():
-            return upgrading.asked(pool, event.by)
+            return [] if pool.is_leaving else upgrading.asked(pool, event.by)
         case LoadMeasured():
             return scaling.measured(pool, event.busy, event.queue, now)
         case QueueChecked():
@@ -248,8 +254,12 @@ def _zygote_reports(pool: Pool, generation: Generation, event: ZygoteReports) ->
 
 
 def _asked(
-    pool: Pool, event: ReloadAsked | RollbackAsked | ScaleAsked | PauseAsked | ResumeAsked | StopAsked
+    pool: Pool,
+    event: ReloadAsked | RollbackAsked | ScaleAsked | PauseAsked | ResumeAsked | StopAsked,
+    now: float,
 ) -> list[Note]:
+    if pool.is_leaving and not isinstance(event, StopAsked):
+        return []
     if pool.stop is not Stop.NO:
         if isinstance(event, StopAsked) and pool.stop is Stop.GRACEFUL:
             # A second request means now, whichever signal it is.
@@ -258,6 +268,9 @@ def _asked(
         return []
     match event:
         case StopAsked():
+            notes = None if event.fast else draining.stop_asked(pool, event, now)
+            if notes is not None:
+                return notes
             pool.stop = Stop.FAST if event.fast else Stop.GRACEFUL
             return [Note("info", "stopping", {"how": "fast" if event.fast else "graceful", "by": event.by})]
         case PauseAsked():
@@ -273,7 +286,7 @@ def _asked(
         case RollbackAsked():
             return _rollback_asked(pool)
         case ResumeAsked():
-            return _resume(pool)
+            return [*draining.resumed(pool), *_resume(pool)]
         case ScaleAsked():
             resumed = _resume(pool)
             return resumed or _scale(pool, event.by)
@@ -329,4 +342,6 @@ def _clock_jumped(pool: Pool, event: ClockJumped) -> list[Note]:
         generation.parked_until += event.by_s
     if pool.trial is not None:
         pool.trial.deadline += event.by_s
+    if pool.drain is not None:
+        pool.drain.until += event.by_s
     return [Note("warning", "clock_jumped", {"by_s": round(event.by_s, 1)})]

@@ -449,7 +449,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     static: Annotated[StaticSettings, Meta(description="Files served without the application.")] = (
         StaticSettings()
     )
-    status: Annotated[StatusSettings, Meta(description="Where the server tells how it is.")] = StatusSettings()
+    status: Annotated[StatusSettings, Meta(description="Where the server tells how it is.")] = (
+        StatusSettings()
+    )
     log: Annotated[LogSettings, Meta(description="What is written down, and where.")] = LogSettings()
 
 

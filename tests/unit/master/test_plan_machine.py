@@ -81,6 +81,14 @@ class PoolMachine(RuleBasedStateMachine):
         if self.sim.pool.target + by <= 8:
             self.sim.happens(events.ScaleAsked(by))
 
+    @rule(delay_s=st.sampled_from([None, 0.0, 5.0]))
+    def drain(self, delay_s: float | None) -> None:
+        self.sim.happens(events.DrainAsked(delay_s, by="test"))
+
+    @rule()
+    def resume(self) -> None:
+        self.sim.happens(events.ResumeAsked())
+
     @rule()
     def pause(self) -> None:
         self.sim.happens(events.PauseAsked())
@@ -102,9 +110,9 @@ class PoolMachine(RuleBasedStateMachine):
         self.sim.happens(events.WorkerWantsLeave(workers[pick % len(workers)], "max_requests"))
 
     @precondition(lambda self: len(self.sim.done) > 30)
-    @rule(fast=st.booleans())
-    def stop(self, fast: bool) -> None:
-        self.sim.happens(events.StopAsked(fast=fast, by="test"))
+    @rule(fast=st.booleans(), delay_s=st.sampled_from([None, 0.0, 5.0]))
+    def stop(self, fast: bool, delay_s: float | None) -> None:
+        self.sim.happens(events.StopAsked(fast=fast, by="test", delay_s=delay_s))
 
     @precondition(lambda self: self.sim.pool.workers)
     @rule(pick=picks)
@@ -193,7 +201,7 @@ class PoolMachine(RuleBasedStateMachine):
     # -- the end ---------------------------------------------------------------------------------------------
 
     def teardown(self) -> None:
-        if self.sim.pool.stop is Stop.NO:
+        if not self.sim.pool.is_leaving:
             self._heals()
         self._ends()
 
