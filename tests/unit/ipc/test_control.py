@@ -18,6 +18,8 @@ REQUESTS = [
     control.ScaleRequest(by=-2),
     control.RecycleRequest(worker=3),
     control.StopRequest(fast=True),
+    control.StopRequest(delay_s=10.0),
+    control.DrainRequest(delay_s=2.5, wait=False),
     control.PauseRequest(),
     control.ResumeRequest(),
     control.ReopenLogsRequest(),
