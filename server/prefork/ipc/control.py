@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from prefork.ipc.status import RequestStatus
+
 PROTOCOL_VERSION = 1
 
 MAX_REQUEST = 4096
@@ -160,6 +162,8 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True):
     """As faulthandler writes it."""
     error: str = ""
     """Why there is no text."""
+    running: list[RequestStatus] = []
+    """What its threads ran when it wrote, as far as it is certain: requests of more than a moment."""
 
 
 AnyReply = Progress | Result

@@ -88,7 +88,7 @@ class Snapshots:
             requests=None if totals is None else totals.requests,
             threads=board.seats(worker.id),
             busy=len(running),
-            running=[_request(each, now) for each in running],
+            running=[request_status(each, now) for each in running],
             connections=board.connections(worker.id),
             counters=None if totals is None else _counters(totals),
             cpu_s=None if used is None else round(used, 3),
@@ -124,7 +124,8 @@ def _generation(generation: Generation, now: float) -> GenerationStatus:
     )
 
 
-def _request(running: Running, now: float) -> RequestStatus:
+def request_status(running: Running, now: float) -> RequestStatus:
+    """A request as a reader of the status knows it; `now` is a time of CLOCK_MONOTONIC."""
     return RequestStatus(
         thread=running.seat + 1,
         request=running.line,

@@ -15,7 +15,10 @@ _NOISE = re.compile(
 
 _THREAD = re.compile(r"(?:Current thread|Thread) 0x([0-9a-f]+)")
 
-_LONGEST = 64 * 1024
+_LONGEST = 1 << 20
+"""faulthandler writes up to 100 threads of 100 frames each."""
+
+_LONGEST_LOGGED = 64 * 1024
 
 
 class Stacks:
@@ -33,7 +36,8 @@ class Stacks:
 
     def take(self) -> str:
         """What was written since the last call, without frames of prefork's and of the import system."""
-        return "\n".join(line for line in self.take_all().splitlines() if not _NOISE.match(line))
+        text = self.take_all()[:_LONGEST_LOGGED]
+        return "\n".join(line for line in text.splitlines() if not _NOISE.match(line))
 
     def take_all(self) -> str:
         """What was written since the last call."""

@@ -29,6 +29,7 @@ class _Question:
     stacks: Stacks
     is_there: Callable[[], bool]
     answer: Answer
+    asking: Callable[[], None]
     give_up_at: float = 0.0
     looked_at: float = 0.0
     size: int = 0
@@ -49,12 +50,21 @@ class StackTaking:
         """When to call `turn` although nothing happens."""
         return self._clock() + POLL_S if self._questions else None
 
-    def ask(self, pid: int, stacks: Stacks, is_there: Callable[[], bool], answer: Answer) -> None:
+    def ask(
+        self,
+        pid: int,
+        stacks: Stacks,
+        is_there: Callable[[], bool],
+        answer: Answer,
+        *,
+        asking: Callable[[], None] = lambda: None,
+    ) -> None:
         """Have `answer` called with the stacks of the process `pid`, which writes them to `stacks`.
 
-        `is_there` says whether it is still a child that has not been collected: only then may it be sent a signal.
+        `is_there` says whether it is still a child that has not been collected: only then may it be sent a signal. `asking` is
+        called right before that: it may have to wait for its turn.
         """
-        self._questions.append(_Question(pid, stacks, is_there, answer))
+        self._questions.append(_Question(pid, stacks, is_there, answer, asking))
         self.turn()
 
     def turn(self) -> None:
@@ -77,6 +87,7 @@ class StackTaking:
             question.stacks.take()  # what somebody else left there
             self._asked, question.give_up_at = True, now + PATIENCE_S
             question.looked_at = now
+            question.asking()
             self._kill(question.pid, STACKS_SIGNAL)
             return None
         if now < question.looked_at + POLL_S:
