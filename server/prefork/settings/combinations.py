@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prefork.settings import proxy, status, tls, units
+from prefork.settings import log, proxy, status, tls, units
 from prefork.settings.listen import Listen
 
 
@@ -40,8 +40,8 @@ def _max_memory(soft: int, hard: int) -> str | None:
     return None
 
 
-def _pid_file(pid_file: str | None, output: str, access: str) -> str | None:
-    return "must not be a log file as well" if pid_file in (output, access) else None
+def _pid_file(pid_file: str | None, output: str, access: str, slow: str) -> str | None:
+    return "must not be a log file as well" if pid_file in (output, access, slow) else None
 
 
 def _buffer_body(buffer_body: bool, threads: int) -> str | None:
@@ -73,7 +73,8 @@ RULES = (
     Rule(("server.sendfile_paths", "server.sendfile_header"), _sendfile_paths),
     Rule(("requests.body_memory", "requests.max_body"), _body_memory),
     Rule(("workers.connections", "workers.threads"), _connections),
-    Rule(("server.pid_file", "log.output", "log.access"), _pid_file),
+    Rule(("server.pid_file", "log.output", "log.access", "log.slow"), _pid_file),
+    Rule(("log.access", "log.config"), log.logger_needs_config),
     Rule(("status.listen", "server.listen"), _status_listen),
     Rule(("server.listen", "tls.certificate"), tls.certificate_needed),
     Rule(("server.listen", "proxy.trusted"), proxy.trusted_needed),

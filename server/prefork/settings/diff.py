@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from prefork.settings import tomltext
 from prefork.settings.kinds.text import Environment
+from prefork.settings.log import LoggingConfig
 from prefork.settings.model import TABLES, Settings
 
 FIXED = {
@@ -54,8 +55,14 @@ def changes(old: Settings, new: Settings) -> tuple[Change, ...]:
                     ", ".join(sorted(before)),
                     ", ".join(sorted(after)),
                 )  # names only: values may be secrets
+            elif isinstance(option.kind, LoggingConfig):
+                texts = (_place(before), _place(after))  # a table may hold passwords of mail servers
             else:
                 texts = (tomltext.shown(option.kind.plain(before)), tomltext.shown(option.kind.plain(after)))
             refusal = FIXED.get(dotted)
             found.append(Change(dotted, *texts, refusal=refusal))
     return tuple(found)
+
+
+def _place(config: object) -> str:
+    return tomltext.shown(config) if isinstance(config, str) else "a table"

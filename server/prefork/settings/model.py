@@ -18,23 +18,24 @@ import msgspec
 from msgspec import Meta
 
 from prefork.settings.control import OFF
+from prefork.settings.hooks import HookSettings
 from prefork.settings.kinds.flag import Flag
 from prefork.settings.kinds.lists import TextList
 from prefork.settings.kinds.numbers import DAY_S, Duration, Mode, Size, Whole
-from prefork.settings.kinds.paths import LogPlace, OptionalPath, PathList, PathOr
+from prefork.settings.kinds.paths import OptionalPath, PathList, PathOr
 from prefork.settings.kinds.python import application_reference, class_reference
 from prefork.settings.kinds.requests import warmup_target
 from prefork.settings.kinds.text import Environment, OneOf, Text
 from prefork.settings.kinds.workers import CountRange, WorkerCount
 from prefork.settings.listen import Listen, ListenList, account
-from prefork.settings.nearest import did_you_mean
+from prefork.settings.log import LogSettings
 from prefork.settings.options import Option, options_of
 from prefork.settings.proxy import ProxySettings
 from prefork.settings.static import SendfilePaths, StaticSettings
+from prefork.settings.statsd import StatsdSettings
 from prefork.settings.status import StatusSettings
 from prefork.settings.tls import TlsSettings
 
-ACCESS_FORMATS = ("common", "combined", "json")
 LONGEST_NAME = 64
 
 
@@ -122,7 +123,9 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             description='Addresses to listen on: "host:port", "[IPv6 address]:port" or "unix:path"; with '
             'permissions {address = "unix:/run/shop.sock", mode = "0660", user = "shop", group = "www-data"}; '
             'with TLS {address = "0.0.0.0:443", tls = true}; behind a proxy that announces clients '
-            '{address = "127.0.0.1:8000", proxy_protocol = "required"} (or "optional").'
+            '{address = "127.0.0.1:8000", proxy_protocol = "required"} (or "optional"). "systemd" is wherever socket units '
+            'listen for us, {address = "systemd", name = "https", tls = true} those of them with this FileDescriptorName=; the '
+            "default gives way to them."
         ),
     ] = (Listen("127.0.0.1:8000"),)
     backlog: Annotated[
@@ -395,39 +398,6 @@ class RequestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ] = True
 
 
-class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Table `[log]`."""
-
-    level: Annotated[
-        Literal["debug", "info", "warning", "error"],
-        OneOf(("debug", "info", "warning", "error")),
-        Meta(description="The least important lines that are logged."),
-    ] = "info"
-    output: Annotated[
-        str,
-        LogPlace(("stderr",)),
-        Meta(description="Where the server's log goes. Files are opened anew at SIGUSR1."),
-    ] = "stderr"
-    access: Annotated[
-        str,
-        LogPlace(("off", "stdout", "stderr")),
-        Meta(description="Where a line for each request goes."),
-    ] = "off"
-    access_format: Annotated[
-        str,
-        Text(
-            f"must be {', '.join(ACCESS_FORMATS)} or a format with fields, "
-            "such as '{addr} \"{request}\" {status}'",
-            lambda text: text in ACCESS_FORMATS or ("{" in text and text.isprintable()),
-            hint=lambda text: did_you_mean(text, ACCESS_FORMATS),
-        ),
-        Meta(
-            description='Form of those lines: "common", "combined", "json", or your own '
-            "with fields such as {addr}, {request}, {status}, {duration_ms}."
-        ),
-    ] = "combined"
-
-
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set, one attribute a table."""
 
@@ -453,6 +423,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         StatusSettings()
     )
     log: Annotated[LogSettings, Meta(description="What is written down, and where.")] = LogSettings()
+    hooks: Annotated[
+        HookSettings,
+        Meta(description="Functions of yours that are called when something happens, as module:function."),
+    ] = HookSettings()
+    statsd: Annotated[StatsdSettings, Meta(description="Numbers pushed to a statsd server.")] = (
+        StatsdSettings()
+    )
 
 
 @dataclass(frozen=True, slots=True)
