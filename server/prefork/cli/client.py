@@ -29,7 +29,7 @@ from prefork.ipc.control import (
     decode_reply,
     encode,
 )
-from prefork.settings.control import OFF, control_directories, digest, identity_of
+from prefork.settings.control import OFF, control_directories, digest, identity_of, is_private
 from prefork.settings.load import load
 from prefork.settings.tomlfile import read_tables
 
@@ -141,7 +141,10 @@ def _written_control(file: str) -> str | None:
 
 def _answering(directory: str, pattern: str = "*.sock") -> list[str]:
     """Sockets of living servers in a directory."""
-    found = []
+    found: list[str] = []
+    if not is_private(directory):
+        # Somebody else's, in a place where everybody may make one: what it says could be anything.
+        return found
     for path in sorted(Path(directory).glob(pattern)):
         try:
             _connect(str(path)).close()

@@ -30,7 +30,7 @@ from prefork.ipc.control import (
 )
 from prefork.net.address import UnixAddress
 from prefork.net.listeners import Listener, ListenSpec, bind_all
-from prefork.settings.control import OFF, control_directories
+from prefork.settings.control import OFF, control_directories, is_private
 
 MAX_CLIENTS = 32
 
@@ -293,11 +293,9 @@ def _make_private(directory: str) -> None:
     try:
         with contextlib.suppress(FileExistsError):
             Path(directory).mkdir(mode=0o700)
-        status = os.lstat(directory)
     except OSError as error:
         raise ListenError(f"cannot make {directory}: {error.strerror}") from error
-    # A symbolic link has no such mode.
-    if status.st_uid != os.geteuid() or status.st_mode & 0o170022 != 0o040000:
+    if not is_private(directory):
         raise ListenError(f"{directory} is not a directory that only user id {os.geteuid()} can write to")
 
 

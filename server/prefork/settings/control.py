@@ -26,6 +26,16 @@ def default_control(name: str, identity: str) -> str:
     return f"{control_directories()[0]}/{plain}-{digest(identity)}.sock"
 
 
+def is_private(directory: str, uid: int | None = None) -> bool:
+    """Whether nobody but this user can have put anything there; False if there is no such directory."""
+    try:
+        status = os.lstat(directory)
+    except OSError:
+        return False
+    # A symbolic link has no such mode.
+    return status.st_uid == (os.geteuid() if uid is None else uid) and status.st_mode & 0o170022 == 0o040000
+
+
 def identity_of(file: str | None, directory: str, target: str) -> str:
     """What tells a server from every other: its settings file, or else where it was started and what it serves."""
     return file if file is not None else f"{directory}\0{target}"
@@ -39,9 +49,11 @@ def digest(identity: str) -> str:
 def control_directories(uid: int | None = None, environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
     """Where this user's servers may have their sockets, the best place first; none of them need exist yet."""
     uid = os.geteuid() if uid is None else uid
+    # Containers with a read-only root have shared memory, and nothing else that can be written to.
+    memory = f"/dev/shm/prefork-{uid}"
     if uid == 0:
-        return ("/run/prefork",)
+        return ("/run/prefork", memory)
     private = f"/tmp/prefork-{uid}"
     # The XDG Base Directory Specification: absolute, else to be ignored.
     runtime = environ.get("XDG_RUNTIME_DIR", "")
-    return (f"{runtime.rstrip('/')}/prefork", private) if runtime.startswith("/") else (private,)
+    return (f"{runtime.rstrip('/')}/prefork", private, memory) if runtime.startswith("/") else (private, memory)

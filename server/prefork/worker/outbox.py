@@ -7,12 +7,12 @@ at a time. Must not know: HTTP, epoll.
 
 from __future__ import annotations
 
-import tempfile
 from collections import deque
 from typing import IO
 
 from prefork.worker.transport import Transport, send_file
 from prefork.wsgi.filewrapper import FileSpan
+from prefork.wsgi.spool import temporary_file
 
 MEMORY_BYTES = 256 * 1024
 """What waits in memory for each connection; php-fpm and nginx buffer alike (8 x 4..8 KiB and up)."""
@@ -48,7 +48,7 @@ class Outbox:
             self._size += len(data)
             return
         if self._spool is None:
-            self._spool = tempfile.TemporaryFile(prefix="prefork-out-", buffering=0)  # noqa: SIM115 - see close
+            self._spool = temporary_file("prefork-out-", buffering=0)
             self._spool_read = self._spool_written = 0
         view = memoryview(data)
         while view:

@@ -1,18 +1,19 @@
 """Where a request body waits until it is complete, and `wsgi.input` after that: in memory, past a bound in a temporary file.
 And the other way, `wsgi.input` of a body that is read from the client as it arrives.
 
-Owns: the sink that the HTTP receiver writes to, and the stream that asks for more. The file lies in TMPDIR and is unlinked from
-the start (tempfile.TemporaryFile), so that no crash leaves it behind. Runs in the worker: written by the loop thread, then read
+Owns: the sink that the HTTP receiver writes to, and the stream that asks for more. The file is unlinked from
+the start (see `spool`), so that no crash leaves it behind. Runs in the worker: written by the loop thread, then read
 by the thread that has the request. Must not know: HTTP framing.
 """
 
 from __future__ import annotations
 
 import io
-import tempfile
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import IO
+
+from prefork.wsgi.spool import temporary_file
 
 
 class SpooledBody:
@@ -30,7 +31,7 @@ class SpooledBody:
         self._size += len(data)
         if self._size > self._memory_bytes and isinstance(self._file, io.BytesIO):
             beginning = self._file.getvalue()
-            self._file = tempfile.TemporaryFile(prefix="prefork-body-")  # noqa: SIM115 - closed by `close`
+            self._file = temporary_file("prefork-body-")
             self._file.write(beginning)
         self._file.write(data)
 

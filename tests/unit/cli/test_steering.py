@@ -28,10 +28,14 @@ from .conftest import Run
 @pytest.mark.parametrize(
     ("uid", "environ", "expected"),
     [
-        (0, {"XDG_RUNTIME_DIR": "/run/user/0"}, ("/run/prefork",)),
-        (1000, {"XDG_RUNTIME_DIR": "/run/user/1000"}, ("/run/user/1000/prefork", "/tmp/prefork-1000")),
-        (1000, {"XDG_RUNTIME_DIR": "relative"}, ("/tmp/prefork-1000",)),
-        (1000, {}, ("/tmp/prefork-1000",)),
+        (0, {"XDG_RUNTIME_DIR": "/run/user/0"}, ("/run/prefork", "/dev/shm/prefork-0")),
+        (
+            1000,
+            {"XDG_RUNTIME_DIR": "/run/user/1000"},
+            ("/run/user/1000/prefork", "/tmp/prefork-1000", "/dev/shm/prefork-1000"),
+        ),
+        (1000, {"XDG_RUNTIME_DIR": "relative"}, ("/tmp/prefork-1000", "/dev/shm/prefork-1000")),
+        (1000, {}, ("/tmp/prefork-1000", "/dev/shm/prefork-1000")),
     ],
 )
 def test_each_user_has_a_place(uid: int, environ: dict[str, str], expected: tuple[str, ...]) -> None:

@@ -193,6 +193,8 @@ class Simulation:
                 pid = self._pid()
                 self.processes[pid] = FakeProcess(pid, 0, trial=True)
                 return [events.UpgradeTried(pid, self.now + 70)]
+            case actions.EndDrain():
+                return [events.DrainEnded()]
             case actions.KillTrial():
                 self._kill(next(p.pid for p in self.processes.values() if p.trial))
             case actions.ExecuteProgram():
