@@ -65,9 +65,21 @@ def ask(
     is waited for. Raises NoServerError, ProtocolError, ConfigError.
     """
     path = find_control(arguments)
+    return ask_at(path, request, tell, timeout_s=None if patient else _ANSWER_S, until_end=until_end)
+
+
+def ask_at(
+    path: str,
+    request: Request,
+    tell: Callable[[Progress], None] = lambda _: None,
+    *,
+    timeout_s: float | None = _ANSWER_S,
+    until_end: bool = False,
+) -> Result:
+    """As `ask`, the server whose socket is at `path`; each part of the answer may take `timeout_s`. Raises NoServerError."""
     with _connect(path) as sock, ExitStack() as stack:
         end = stack.enter_context(_end_of_server(sock)) if until_end else None
-        sock.settimeout(None if patient else _ANSWER_S)
+        sock.settimeout(timeout_s)
         try:
             sock.sendall(encode(request))
             for reply in _replies(sock):

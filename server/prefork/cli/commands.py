@@ -20,6 +20,7 @@ from prefork.cli import (
     stacks,
     status,
     stop,
+    top,
     upgrade,
 )
 from prefork.cli.command import Command
@@ -29,6 +30,7 @@ _MODULES = (
     check,
     config,
     status,
+    top,
     reload,
     rollback,
     scale,

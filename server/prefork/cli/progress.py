@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
+from prefork.cli.text import one_line
 from prefork.ipc.control import Progress, Result
 
 _WORDS = {
@@ -84,11 +85,11 @@ def describe(step: Progress) -> str:
     words = _WORDS.get(step.event)
     if words is not None:
         try:
-            return _one_line(words.format_map(step.fields))
+            return one_line(words.format_map(step.fields))
         except KeyError:
             pass  # a server of another release has other fields
     fields = " ".join(f"{key}={value}" for key, value in step.fields.items())
-    return _one_line(f"{step.event.replace('_', ' ')} {fields}".rstrip())
+    return one_line(f"{step.event.replace('_', ' ')} {fields}".rstrip())
 
 
 def failure_lines(what: str, result: Result) -> list[str]:
@@ -99,12 +100,7 @@ def failure_lines(what: str, result: Result) -> list[str]:
         lines += [f"prefork: {problem}" for problem in result.problems]
         lines.append(f"prefork: {what} failed{stage}")
     else:
-        lines.append(f"prefork: {what} failed{stage}: {_one_line(result.error)}")
+        lines.append(f"prefork: {what} failed{stage}: {one_line(result.error)}")
     if result.text:
         lines.append(f"prefork: {result.text}")
     return lines
-
-
-def _one_line(text: str) -> str:
-    """Control characters of an application's text steer no terminal."""
-    return "".join(character if character.isprintable() else " " for character in text)

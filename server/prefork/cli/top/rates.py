@@ -53,8 +53,8 @@ class Rates:
     shed_per_s: float
     bytes_in_per_s: float
     bytes_out_per_s: float
-    cpu: float | None
-    """Of all workers that were there the whole time."""
+    cpu: float
+    """Of all workers; 1.0 is one processor."""
     workers: Mapping[int, WorkerRates]
     """By `WorkerStatus.id`."""
 
@@ -74,7 +74,6 @@ def rates(before: Sample, after: Sample) -> Rates | None:
         for worker in after.status.workers
         if worker.id in known
     }
-    busy = [each.cpu for each in of_workers.values() if each.cpu is not None]
 
     def per_second(name: str) -> float:
         return float(max(0, getattr(later, name) - getattr(earlier, name)) / interval_s)
@@ -91,7 +90,7 @@ def rates(before: Sample, after: Sample) -> Rates | None:
         shed_per_s=per_second("shed"),
         bytes_in_per_s=per_second("bytes_in"),
         bytes_out_per_s=per_second("bytes_out"),
-        cpu=sum(busy) if busy else None,
+        cpu=max(0.0, after.status.cpu_s - before.status.cpu_s) / interval_s,
         workers=of_workers,
     )
 
