@@ -28,6 +28,7 @@ TABLE = {
     "wsgi": {"http", "errors"},
     "worker": {"wsgi", "http", "net", "ipc", "observe", "settings"},
     "zygote": {"worker", "wsgi.loader", "ipc", "settings", "observe"},
+    "status": {"worker", "wsgi", "http", "zygote.hygiene", "ipc", "observe", "settings"},
     "master": {"settings", "net", "ipc", "observe"},
 }
 """The table of `docs/architecture.md`; `errors` (imports nothing) and `cli` (imports everything) aside."""

@@ -149,6 +149,17 @@ class WorkerLeaving(Message, frozen=True, tag="worker_leaving"):
     requests: int
 
 
+# status process -> master, and back, on a channel of their own ---------------------------------------------------------
+
+
+class StatusWanted(Message, frozen=True, tag="status_wanted"):
+    """How is the server? Questions that have not been answered yet get one answer together."""
+
+
+class StatusGiven(Message, frozen=True, tag="status_given"):
+    """The packet carries a memfd with a `prefork.ipc.status.Status` as JSON: it may be longer than any packet."""
+
+
 AnyMessage = (
     Spawn
     | Exit
@@ -164,6 +175,8 @@ AnyMessage = (
     | WorkerFailed
     | WorkerWantsReplacement
     | WorkerLeaving
+    | StatusWanted
+    | StatusGiven
 )
 
 _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyMessage)

@@ -58,8 +58,8 @@ class CountersStatus(msgspec.Struct, frozen=True, kw_only=True):
     connections: int = 0
     """Accepted."""
     duration: list[int] = []
-    """Requests by the time from their turn to the end of the response: so many up to each of `Status.bounds_s`, not cumulated, and
-    one number for those beyond the last."""
+    """Requests by the time from their turn to the end of the response: so many up to each of `Status.bounds_s`, not
+    cumulated, and one number for those beyond the last."""
     queued: list[int] = []
     """The same by the time they waited from their arrival, in the kernel and here, until it was their turn."""
     queued_s: float = 0.0
@@ -152,6 +152,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Upper bounds of the histograms' buckets."""
     draining_since_s: float | None = None
     """A stop is under way for so long."""
+    reloads: dict[str, int] = {}
+    """How many reloads and rollbacks ended how: done, failed, rolled_back, rollback_failed."""
+    exits: dict[str, int] = {}
+    """How many worker processes ended why: crashed, killed, boot_failed, or the first word of the reason they left for."""
 
 
 def decode_status(data: bytes) -> Status:

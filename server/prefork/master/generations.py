@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import ItemsView, Mapping, Sequence
-from dataclasses import replace
+
+import msgspec
 
 from prefork.errors import BootError, ConfigError, ListenError, PreforkError
 from prefork.ipc.messages import TakeListeners
@@ -67,7 +68,7 @@ class Generations:
         launched = launch(
             self._processes,
             number,
-            resources.settings,
+            resources.for_children,
             identity=resources.identity,
             listeners=resources.addresses,
             log_fd=resources.log_fd,
@@ -115,6 +116,9 @@ class Generations:
             current.log_fd,
             current.access_fd,
             current.tls,
+            status_specs=current.status_specs,
+            status_listeners=current.status_listeners,
+            entries=current.entries,
         )
         try:
             return self.start(again, restart=True)
@@ -127,19 +131,20 @@ class Generations:
         resources = self._resources[number]
         # Where they really were: a port the system chose is asked for by its number.
         specs = [
-            replace(spec, address=listener.address)
-            for spec, listener in zip(resources.specs, resources.listeners, strict=True)
+            msgspec.structs.replace(spec, address=listener.address)
+            for spec, listener in zip(resources.all_specs, resources.all_listeners, strict=True)
         ]
         try:
-            listeners = bind_all(specs, resources.settings.server.backlog, self.in_force.listeners)
+            bound = bind_all(specs, resources.settings.server.backlog, self.in_force.all_listeners)
         except ListenError as error:
             return RollbackRefused(number, _failure(error))
+        listeners = bound[: len(resources.specs)]
         moved = [
             (fd, fresh)
             for (fd, _), old, fresh in zip(resources.addresses, resources.listeners, listeners, strict=True)
             if fresh is not old
         ]
-        resources.listeners = listeners
+        resources.listeners, resources.status_listeners = listeners, bound[len(listeners) :]
         if moved and not self._replace_listeners(number, moved):
             self._discard(resources)
             return RollbackRefused(number, Failure("listen", "its zygote takes no messages"))
@@ -149,7 +154,7 @@ class Generations:
         """The candidate's resources are in force; what only the one before needed is closed."""
         previous, self.in_force = self.in_force, self._resources[number]
         self._close_listeners(previous)
-        for listener, spec in zip(self.in_force.listeners, self.in_force.specs, strict=True):
+        for listener, spec in zip(self.in_force.all_listeners, self.in_force.all_specs, strict=True):
             try:
                 listener.change(spec, self.in_force.settings.server.backlog)
             except ListenError as error:
@@ -206,7 +211,7 @@ class Generations:
     def close(self) -> None:
         """The end of the server: no socket file stays."""
         for resources in (self.in_force, *self._resources.values()):
-            for listener in resources.listeners:
+            for listener in resources.all_listeners:
                 listener.unlink_and_close()
         for resources in self._resources.values():
             if resources.stacks is not None:
@@ -214,9 +219,15 @@ class Generations:
 
     def _close_listeners(self, previous: Resources) -> None:
         """Those that are not in force any more."""
+        for listener in previous.status_listeners:
+            if listener not in self.in_force.all_listeners:
+                listener.unlink_and_close()
+                self.log.info("status_listening_ended", address=listener.address)
         pairs = list(zip(previous.addresses, previous.listeners, strict=True))
         ended = [(fd, listener) for (fd, _), listener in pairs if listener not in self.in_force.listeners]
         for _, listener in ended:
+            if listener in self.in_force.status_listeners:
+                continue
             # Workers that still drain have their own copies, and were told to empty its queue.
             listener.refuse_new()
             listener.unlink_and_close()
@@ -237,8 +248,8 @@ class Generations:
 
     def _discard(self, candidate: Resources | None) -> None:
         if candidate is not None:
-            for listener in candidate.listeners:
-                if listener not in self.in_force.listeners:
+            for listener in candidate.all_listeners:
+                if listener not in self.in_force.all_listeners:
                     listener.unlink_and_close()
         self._close_files()
 

@@ -19,7 +19,8 @@ from prefork.identity import Identity
 from prefork.master.state import Pool
 from prefork.master.tlsfiles import TlsFiles
 from prefork.net.address import parse_address
-from prefork.net.listeners import Listener, ListenSpec
+from prefork.net.listeners import Keeper, Listener, ListenSpec
+from prefork.settings.listen import Listen
 from prefork.settings.model import Settings
 
 HANDOVER_VERSION = 1
@@ -39,6 +40,9 @@ class SocketState(msgspec.Struct, frozen=True, kw_only=True):
     mode: int | None = None
     uid: int | None = None
     gid: int | None = None
+    keeper: Keeper = Keeper.NOBODY
+    name: str = ""
+    """What its keeper calls it."""
 
     @classmethod
     def of(cls, listener: Listener) -> SocketState:
@@ -50,6 +54,8 @@ class SocketState(msgspec.Struct, frozen=True, kw_only=True):
             mode=listener.spec.mode,
             uid=listener.spec.uid,
             gid=listener.spec.gid,
+            keeper=listener.keeper,
+            name=listener.name,
         )
 
     @classmethod
@@ -64,7 +70,18 @@ class SocketState(msgspec.Struct, frozen=True, kw_only=True):
 
     def listener(self) -> Listener:
         """The listener again."""
-        return Listener.inherited(self.spec(), self.fd, parse_address(self.address))
+        return Listener.inherited(
+            self.spec(), self.fd, parse_address(self.address), self.keeper, self.name
+        )
+
+
+class StatusState(msgspec.Struct, frozen=True):
+    """A status process."""
+
+    pid: int
+    orders_fd: int
+    questions_fd: int
+    stacks_fd: int
 
 
 class ResourcesState(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +97,11 @@ class ResourcesState(msgspec.Struct, frozen=True, kw_only=True):
     access_fd: int | None
     tls: TlsFiles | None
     stacks_fd: int | None
+    status_specs: list[SocketState] = []
+    status_listeners: list[int] = []
+    """Like `specs` and `listeners`, of `[status] listen`."""
+    entries: tuple[Listen, ...] | None = None
+    """How each of the listeners is spoken to, where settings do not say it one for one."""
 
 
 class Handover(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +126,7 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
     workers: dict[int, int]
     """Channels: worker -> descriptor, generation -> descriptor."""
     zygotes: dict[int, int]
+    status: list[StatusState] = []
 
     def descriptors(self) -> Iterator[int]:
         """Those that the next program needs, besides the standard streams."""
@@ -115,6 +138,8 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
         yield from self.zygotes.values()
         yield from self.waiting
         yield from (self.baton_fd, self.board_fd)
+        for each in self.status:
+            yield from (each.orders_fd, each.questions_fd, each.stacks_fd)
         if self.pid_file is not None:
             yield self.pid_file[1]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -75,8 +74,7 @@ _NOT_FOR_CHILDREN = (
 """What systemd tells the main process alone: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Launched:
+class Launched(msgspec.Struct, frozen=True):
     """A zygote process that has just been started, and the master's ties to it."""
 
     pid: int
@@ -141,6 +139,10 @@ def launch(
     return Launched(pid, ours, stacks)
 
 
+def environment_for_children() -> dict[str, str]:
+    """Ours, without what is for the main process alone."""
+    return {name: value for name, value in os.environ.items() if name not in _NOT_FOR_CHILDREN}
+
+
 def _environment(settings: Settings) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_CHILDREN}
-    return {**inherited, **settings.app.env}
+    return {**environment_for_children(), **settings.app.env}

@@ -32,10 +32,13 @@ def candidate(load_settings: LoadSettings, current: Resources, files: LogFiles, 
         raise ConfigError(refusals)
     for change in found:
         log.info("setting_changed", key=change.key, old=change.old, new=change.new)
-    resources = prepare(settings, files, current.listeners)
+    resources = prepare(settings, files, current.all_listeners)
     for warning in resources.warnings:
         log.warning("certificate_warning", problem=warning)
     for listener in resources.listeners:
         if listener not in current.listeners:
             log.info("listening", address=listener.address)
+    for listener in resources.status_listeners:
+        if listener not in current.status_listeners:
+            log.info("status_listening", address=listener.address)
     return resources

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from prefork.errors import ConfigError
 from prefork.identity import Identity, resolve
-from prefork.master.listening import listen_specs
+from prefork.master.listening import status_specs_of, wanted
 from prefork.master.logfiles import LogFiles
 from prefork.master.stacks import Stacks
 from prefork.master.tlsfiles import TlsFiles
@@ -22,13 +23,13 @@ from prefork.observe.access import access_format_problem
 from prefork.observe.log import Log
 from prefork.settings.cpus import usable_cpus
 from prefork.settings.kinds.workers import CountRange
+from prefork.settings.listen import Listen
 from prefork.settings.model import Settings
 
 LoadSettings = Callable[[], Settings]
 
 
-@dataclass(slots=True)
-class Resources:
+class Resources(msgspec.Struct):
     """Everything a generation needs besides processes."""
 
     settings: Settings
@@ -38,13 +39,36 @@ class Resources:
     listeners: list[Listener]
     log_fd: int
     access_fd: int | None
-    addresses: list[tuple[int, str]] = field(init=False)
-    """(descriptor, address) as the zygote inherits them; kept after the listeners are closed here."""
     tls: TlsFiles | None = None
     stacks: Stacks | None = None
+    status_specs: list[ListenSpec] = msgspec.field(default_factory=list)
+    status_listeners: list[Listener] = msgspec.field(default_factory=list)
+    """Of `[status] listen`, in its order."""
+    entries: tuple[Listen, ...] | None = None
+    """How each of `listeners` is spoken to; None: as `[server] listen` has it, one for one."""
+    addresses: list[tuple[int, str]] = msgspec.field(default_factory=list)
+    """(descriptor, address) as the zygote inherits them; kept after the listeners are closed here."""
 
     def __post_init__(self) -> None:
         self.addresses = [(each.fileno(), str(each.address)) for each in self.listeners]
+
+    @property
+    def all_specs(self) -> list[ListenSpec]:
+        """What those of `all_listeners` are to be."""
+        return [*self.specs, *self.status_specs]
+
+    @property
+    def all_listeners(self) -> list[Listener]:
+        """Of the site and of the status process."""
+        return [*self.listeners, *self.status_listeners]
+
+    @property
+    def for_children(self) -> Settings:
+        """The settings as zygotes and workers need them: an entry for each listener, wherever systemd has put it."""
+        if self.entries is None or self.entries == self.settings.server.listen:
+            return self.settings
+        server = msgspec.structs.replace(self.settings.server, listen=self.entries)
+        return msgspec.structs.replace(self.settings, server=server)
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -89,11 +113,17 @@ def prepare(settings: Settings, files: LogFiles, held: Sequence[Listener] = ()) 
     log_fd = files.open(settings.log.output)
     access = settings.log.access
     access_fd = None if access == "off" else files.open(access)
-    specs = listen_specs(settings)
-    for spec in specs:
+    found = wanted(settings, held)
+    specs, status_specs = [each.spec for each in found], status_specs_of(settings, held)
+    for spec in (*specs, *status_specs):
         check_permission(spec)
-    listeners = bind_all(specs, settings.server.backlog, held)
-    return Resources(settings, identity, specs, listeners, log_fd, access_fd, tls)
+    # Together: all or nothing.
+    bound = bind_all([*specs, *status_specs], settings.server.backlog, held)
+    listeners, status_listeners = bound[: len(specs)], bound[len(specs) :]
+    resources = Resources(settings, identity, specs, listeners, log_fd, access_fd, tls)
+    resources.status_specs, resources.status_listeners = status_specs, status_listeners
+    resources.entries = tuple(each.entry for each in found)
+    return resources
 
 
 def _tls_files(settings: Settings) -> TlsFiles | None:

@@ -18,6 +18,7 @@ from prefork.master.generations import Generations
 from prefork.master.history import History
 from prefork.master.queues import ListenQueues
 from prefork.master.state import Generation, GenerationPhase, Pool, Slot, Stop, Worker
+from prefork.master.tallies import Tallies
 from prefork.version import __version__
 
 _BOUNDS_S = list(BOUNDS_S)
@@ -42,6 +43,8 @@ class Snapshots:
         """When the server began, before any upgrade; monotonic seconds."""
         self.history = History(clock, wall_clock)
         generations.log.follow(self.history.hear)
+        self._tallies = Tallies()
+        generations.log.follow(self._tallies.hear)
 
     def take(self) -> Status:
         """How things are now."""
@@ -70,6 +73,8 @@ class Snapshots:
             counters=_counters(board.totals()),
             cpu_s=round(pool.gone_cpu_s + sum(used), 3),
             bounds_s=_BOUNDS_S,
+            reloads=dict(self._tallies.reloads),
+            exits=dict(self._tallies.exits),
         )
 
     def _worker(self, worker: Worker, now: float) -> WorkerStatus:

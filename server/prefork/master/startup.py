@@ -10,27 +10,34 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from setproctitle import setproctitle
 
+from prefork import systemd
+from prefork.errors import PreforkError
 from prefork.ipc.control import Result
 from prefork.ipc.scoreboard import Scoreboard
 from prefork.master.control import ControlSocket, open_control
 from prefork.master.events import Event, ReloadAsked
 from prefork.master.generations import Generations
-from prefork.master.handover import Handover, take
+from prefork.master.handover import Handover, StatusState, take
 from prefork.master.journal import Journal
 from prefork.master.links import Links
 from prefork.master.logfiles import LogFiles
+from prefork.master.opening import open_first, opened_by
 from prefork.master.overseer import Overseer
 from prefork.master.pidfile import PidFile
 from prefork.master.processes import Processes, SystemProcesses, keep_from_children
-from prefork.master.resources import LoadSettings, prepare
+from prefork.master.queues import ListenQueues
+from prefork.master.resources import LoadSettings
+from prefork.master.service import Service
 from prefork.master.signals import SignalInbox
+from prefork.master.snapshot import Snapshots
 from prefork.master.stacktaking import StackTaking
 from prefork.master.state import Pool
+from prefork.master.statuskeeper import StatusKeeper
 from prefork.master.supervisor import Supervisor
 from prefork.master.takeover import describe, restore_links, restore_resources
 from prefork.master.upgrade import Program, Upgrade
@@ -39,8 +46,7 @@ from prefork.settings.model import Settings
 from prefork.version import __version__
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+class _Held(msgspec.Struct, frozen=True):
     """What a master has before it supervises, and what happens first."""
 
     pool: Pool
@@ -50,16 +56,18 @@ class _Held:
     first: Event
     waiting: Sequence[int] = ()
     """Connections of those who wait for the end of an upgrade."""
+    status: Sequence[StatusState] = ()
+    """Status processes of the program before this one."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Means:
+class _Means(msgspec.Struct, frozen=True):
     """What both ways to begin need."""
 
     load_settings: LoadSettings
     processes: Processes
     links: Links
     cleanup: ExitStack
+    service: Service
 
 
 def serve(
@@ -69,10 +77,23 @@ def serve(
 
     Raises PreforkError for everything that is wrong before the pool exists.
     """
+    # Before anything that starts others: it is meant for this process alone.
+    service = Service(systemd.take(os.environ, os.getpid()))
+    try:
+        return _serve(load_settings, processes or SystemProcesses(), program, service)
+    except PreforkError as error:
+        service.failed(error)
+        raise
+    finally:
+        service.close()
+
+
+def _serve(
+    load_settings: LoadSettings, processes: Processes, program: Program | None, service: Service
+) -> int:
     handover = take()
     # First of all, for a mistake in it must leave no trace.
     settings = load_settings() if handover is None else None
-    processes = processes or SystemProcesses()
     keep_from_children()
     with ExitStack() as cleanup:
         # Handlers before the pid file: whoever reads it may send a signal at once.
@@ -82,7 +103,7 @@ def serve(
         cleanup.callback(links.close)
         # Before the first zygote: its first worker must find us as the one who adopts it.
         processes.become_subreaper()
-        means = _Means(load_settings, processes, links, cleanup)
+        means = _Means(load_settings, processes, links, cleanup, service)
         if handover is not None:
             held = _take_over(handover, means)
         else:
@@ -95,13 +116,40 @@ def _supervise(held: _Held, means: _Means, inbox: SignalInbox, program: Program 
     pool, generations, control = held.pool, held.generations, held.control
 
     def written_down(waiting: Sequence[int]) -> Handover:
-        return describe(pool, means.links, generations, control, held.pid_file, waiting)
+        status = status_keeper.handed_over()
+        return describe(pool, means.links, generations, control, held.pid_file, waiting, status)
 
     stack_taking = StackTaking(means.processes.kill, time.monotonic)
     overseer = Overseer(pool, means.processes, generations, generations.board, stack_taking, time.monotonic)
-    upgrade = Upgrade(means.processes, program, written_down)
+    upgrade = Upgrade(means.processes, program, written_down, means.service.hand_over)
+    snapshots = Snapshots(pool, generations, ListenQueues(generations), time.monotonic)
+    status_keeper = StatusKeeper(
+        means.processes,
+        means.links,
+        generations,
+        lambda: msgspec.json.encode(snapshots.take()),
+        time.monotonic,
+    )
+    status_keeper.take_over(held.status)
     supervisor = Supervisor(
-        pool, means.processes, inbox, means.links, generations, overseer, control, upgrade, time.monotonic
+        pool,
+        means.processes,
+        inbox,
+        means.links,
+        generations,
+        overseer,
+        control,
+        upgrade,
+        snapshots,
+        status_keeper,
+        means.service,
+        time.monotonic,
+    )
+    means.service.attach(
+        generations.log,
+        snapshots.take,
+        lambda: generations.in_force.all_listeners,
+        resumed=pool.complete,
     )
     supervisor.adopt_waiting(held.waiting)
     code = supervisor.run(held.first)
@@ -125,14 +173,17 @@ def _begin(settings: Settings, means: _Means) -> _Held:
     # descriptors. Listeners come last: from then on clients wait for an answer.
     files = LogFiles()
     cleanup.callback(files.close_except, ())
-    resources = prepare(settings, files)
+    means.service.begin(settings.workers.boot_timeout)
+    resources = open_first(settings, files, means.service)
     _set_title(settings)
     log = Journal(resources.log())
     log.info("starting", version=__version__, python=_python(), name=settings.server.name or None)
     for warning in resources.warnings:
         log.warning("certificate_warning", problem=warning)
-    for _, address in resources.addresses:
-        log.info("listening", address=address)
+    for listener in resources.listeners:
+        log.info("listening", address=listener.address, opened_by=opened_by(listener))
+    for listener in resources.status_listeners:
+        log.info("status_listening", address=listener.address)
     backlog = effective_backlog(settings.server.backlog)
     if backlog < settings.server.backlog:
         hint = "raise net.core.somaxconn (sysctl), or lower server.backlog"
@@ -193,7 +244,9 @@ def _take_over(handover: Handover, means: _Means) -> _Held:
     )
     generations.restore(resources)
     cleanup.callback(generations.close)
-    return _Held(handover.pool, generations, control, pid_file, ReloadAsked(), handover.waiting)
+    return _Held(
+        handover.pool, generations, control, pid_file, ReloadAsked(), handover.waiting, handover.status
+    )
 
 
 def _set_title(settings: Settings) -> None:

@@ -33,8 +33,11 @@ from prefork.master.oom import OomCounter
 from prefork.master.overseer import Overseer
 from prefork.master.plan import next_deadline, plan
 from prefork.master.processes import Exit, Processes
+from prefork.master.service import Service
 from prefork.master.signals import SignalInbox
+from prefork.master.snapshot import Snapshots
 from prefork.master.state import Pool, Stop
+from prefork.master.statuskeeper import StatusKeeper
 from prefork.master.transitions import apply
 from prefork.master.upgrade import Upgrade
 
@@ -72,6 +75,9 @@ class Supervisor:
         overseer: Overseer,
         control: ControlSocket,
         upgrade: Upgrade,
+        snapshots: Snapshots,
+        status_keeper: StatusKeeper,
+        service: Service,
         clock: Callable[[], float],
     ) -> None:
         self._pool = pool
@@ -81,12 +87,14 @@ class Supervisor:
         self._generations = generations
         self._overseer = overseer
         self._effects = Effects(pool, processes, links, generations, upgrade, self._last_orders, clock)
+        self._status_keeper = status_keeper
+        self._service = service
         self._oom = OomCounter()
         self._clock = clock
         self._doorbell = Doorbell(links)
         links.watch(control)
         self._desk = Desk(
-            control, pool, generations, overseer.stack_taking, self._has_happened, self._reopen_logs, clock
+            control, pool, generations, snapshots, overseer.stack_taking, self._has_happened, self._reopen_logs, clock
         )
 
     def adopt_waiting(self, connections: Iterable[int]) -> None:
@@ -98,7 +106,7 @@ class Supervisor:
         """Supervise from the start of the first generation to the end of the last process; returns the exit code."""
         self._happened([first])
         faults = 0
-        while not self._pool.finished:
+        while not self._is_over:
             try:
                 self._turn()
                 faults = 0
@@ -111,9 +119,15 @@ class Supervisor:
                 self._generations.log.traceback(traceback.format_exc())
         return self._pool.exit_code
 
+    @property
+    def _is_over(self) -> bool:
+        """The status process goes last: until then somebody may ask how the end is getting on."""
+        return self._pool.finished and self._status_keeper.finished
+
     def _turn(self) -> None:
         self._carry_out_plan()
-        if self._pool.finished:
+        self._status_keeper.turn(ending=self._pool.finished)
+        if self._is_over:
             return
         self._wait()
         self._take_signals()
@@ -121,10 +135,13 @@ class Supervisor:
             self._happened([ConnectionWaits()])
         # Before reaping: last words come before the death they explain.
         self._receive()
-        self._happened(self._ended(exit) for exit in self._processes.reap(self._receive))
+        ended = self._processes.reap(self._receive)
+        self._happened(self._ended(exit) for exit in ended if not self._status_keeper.ended(exit))
         # After the reaping: it signals only those who are there.
         self._happened(self._overseer.look())
         self._desk.turn()
+        # Last: a sign of life is for a turn that came to its end.
+        self._service.turn()
 
     def _carry_out_plan(self) -> None:
         while actions := plan(self._pool, self._clock()):
@@ -136,7 +153,13 @@ class Supervisor:
     def _wait(self) -> None:
         self._listen_when_resting()
         now = self._clock()
-        times = (next_deadline(self._pool, now), self._overseer.next_look, self._desk.deadline)
+        times = (
+            next_deadline(self._pool, now),
+            self._overseer.next_look,
+            self._desk.deadline,
+            self._status_keeper.deadline,
+            self._service.deadline,
+        )
         deadline = min((each for each in times if each is not None), default=None)
         if deadline is None:
             self._links.wait(None)
@@ -173,6 +196,7 @@ class Supervisor:
         for error in self._generations.files.reopen():
             self._generations.log.error("log_not_reopened", error=error)
         self._effects.reopen_logs()
+        self._status_keeper.reopen_logs()
         self._generations.log.info("logs_reopened")
 
     def _ended(self, exit: Exit) -> ProcessEnded:

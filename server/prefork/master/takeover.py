@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from prefork.ipc.channel import Channel
 from prefork.master.control import ControlSocket
 from prefork.master.generations import Generations
-from prefork.master.handover import Handover, ResourcesState, SocketState
+from prefork.master.handover import Handover, ResourcesState, SocketState, StatusState
 from prefork.master.links import Links
 from prefork.master.pidfile import PidFile
 from prefork.master.resources import Resources
@@ -29,6 +29,7 @@ def describe(
     control: ControlSocket,
     pid_file: PidFile | None,
     waiting: Sequence[int],
+    status: Sequence[StatusState] = (),
 ) -> Handover:
     """All of it. `waiting`: connections of those who wait for the end of the upgrade."""
     listeners: list[Listener] = []
@@ -49,12 +50,13 @@ def describe(
         waiting=list(waiting),
         workers={worker: channel.fileno() for worker, channel in links.workers.items()},
         zygotes={number: channel.fileno() for number, channel in links.zygotes.items()},
+        status=list(status),
     )
 
 
 def _resources_state(resources: Resources, listeners: list[Listener]) -> ResourcesState:
     """Listeners are added to `listeners`, each once: generations share them."""
-    for listener in resources.listeners:
+    for listener in (*resources.listeners, *resources.status_listeners):
         if listener not in listeners:
             listeners.append(listener)
     return ResourcesState(
@@ -67,6 +69,9 @@ def _resources_state(resources: Resources, listeners: list[Listener]) -> Resourc
         access_fd=resources.access_fd,
         tls=resources.tls,
         stacks_fd=None if resources.stacks is None else resources.stacks.fd,
+        status_specs=[SocketState.of_spec(spec) for spec in resources.status_specs],
+        status_listeners=[listeners.index(listener) for listener in resources.status_listeners],
+        entries=resources.entries,
     )
 
 
@@ -85,6 +90,9 @@ def _resources(state: ResourcesState, listeners: Sequence[Listener]) -> Resource
         log_fd=state.log_fd,
         access_fd=state.access_fd,
         tls=state.tls,
+        status_specs=[each.spec() for each in state.status_specs],
+        status_listeners=[listeners[index] for index in state.status_listeners],
+        entries=state.entries,
     )
     # As the zygote knows them; a listener that was closed has no descriptor any more.
     resources.addresses = list(state.addresses)

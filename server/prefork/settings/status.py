@@ -5,28 +5,30 @@ Owns: the form of the table. Runs in: cli, master. Must not know: sockets, what 
 
 # No `from __future__ import annotations` here: annotations are values, they hold the kinds of the options.
 
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from prefork.settings.addresses import parse_endpoint
 from prefork.settings.entries import entry_schema
 from prefork.settings.kinds.base import InvalidValueError, Mistake
-from prefork.settings.listen import LISTEN_OPTIONS, Listen, ListenList
+from prefork.settings.listen import LISTEN_OPTIONS, SYSTEMD, AddressKind, Listen, ListenList, collide
 
 _OPTIONS = {key: LISTEN_OPTIONS[key] for key in ("address", "mode", "user", "group")}
 """What an entry may say: there is no TLS here, and no proxy that announces clients."""
 
 
-@dataclass(frozen=True)
-class StatusListenList(ListenList):
+class StatusListenList(ListenList, frozen=True):
     """Like `server.listen`; empty for "nowhere"."""
 
     def convert(self, value: object, directory: str) -> tuple[Listen, ...]:
         items = value if isinstance(value, list) else [value]
         mistakes = [
+            Mistake(item, "must be an address; systemd listens for the site only", f"[{index}]")
+            for index, item in enumerate(items)
+            if SYSTEMD in (item, item.get("address") if isinstance(item, dict) else None)
+        ]
+        mistakes += [
             Mistake(item[key], "is not for the status page; put a proxy in front of it", f"[{index}].{key}")
             for index, item in enumerate(items)
             if isinstance(item, dict)
@@ -35,10 +37,15 @@ class StatusListenList(ListenList):
         ]
         if mistakes:
             raise InvalidValueError(mistakes)
-        return () if value in ([], "") else super().convert(value, directory)
+        entries = () if value in ([], "") else super().convert(value, directory)
+        if any(entry.address == SYSTEMD for entry in entries):
+            raise ValueError(
+                f'must not be "{SYSTEMD}": sockets of systemd are for the application ([server] listen)'
+            )
+        return entries
 
     def schema(self) -> dict[str, Any]:
-        address = LISTEN_OPTIONS["address"].kind.schema()
+        address = AddressKind(systemd=False).schema()
         entry = {"anyOf": [address, entry_schema(_OPTIONS)]}
         return {"anyOf": [{"type": "array", "items": entry}, entry, {"const": ""}]}
 
@@ -60,7 +67,6 @@ class StatusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 def listened_twice(served: tuple[Listen, ...], listen: tuple[Listen, ...]) -> str | None:
     """The rule that `status.listen` breaks together with `server.listen`."""
     for entry in listen:
-        endpoint = parse_endpoint(entry.address, "/")
-        if any(endpoint.collides_with(parse_endpoint(other.address, "/")) for other in served):
+        if any(collide(entry, other) for other in served):
             return f'must not name "{entry.address}", at which [server] listen serves the application'
     return None

@@ -1,0 +1,1 @@
+"""The status process: tells people and monitors how the server is, whatever its workers are doing."""

@@ -1,0 +1,91 @@
+"""The life of the status process: a worker like any other, whose application is prefork's own.
+
+Owns: the steps from exec to the worker's loop. Runs in: status process. Must not know: what the application answers.
+
+Started by the master as `python -c BOOTSTRAP ROOT ORDERS_FD BOOT_FD` in a fresh interpreter.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from typing import NoReturn
+
+import msgspec
+from setproctitle import setproctitle
+
+from prefork.errors import EXIT_BOOT_FAILED, BootError
+from prefork.identity import Identity
+from prefork.ipc.channel import Channel
+from prefork.ipc.messages import WorkerFailed, clip
+from prefork.ipc.statusboot import StatusBoot
+from prefork.observe.log import Log
+from prefork.settings.model import Settings
+from prefork.status.application import StatusApplication
+from prefork.status.history import History
+from prefork.status.memory import Memories
+from prefork.status.sampler import Sampler
+from prefork.status.source import Source
+from prefork.worker.boot import WorkerBoot
+from prefork.worker.main import run
+from prefork.zygote import hygiene
+
+
+def main() -> NoReturn:
+    """Entered by the bootstrap. Never returns."""
+    hygiene.reset_signals()
+    orders = Channel.from_fd(int(sys.argv[-2]))
+    boot = _read_boot(int(sys.argv[-1]))
+    hygiene.die_with_parent(boot.master_pid, signal.SIGTERM)
+    code = 0
+    try:
+        _serve(boot, orders)
+    except Exception as error:  # noqa: BLE001 - nobody is above us: the master tells it, for a traceback would not
+        stage = error.stage if isinstance(error, BootError) else "status"
+        text = clip(traceback.format_exc())
+        failed = WorkerFailed(
+            worker_id=0, stage=stage, error=f"{type(error).__name__}: {error}", traceback=text
+        )
+        orders.send(failed)
+        code = EXIT_BOOT_FAILED
+    hygiene.leave(code)
+
+
+def _read_boot(fd: int) -> StatusBoot:
+    with open(fd, "rb") as file:
+        file.seek(0)
+        return msgspec.json.decode(file.read(), type=StatusBoot)
+
+
+def _serve(boot: StatusBoot, orders: Channel) -> None:
+    # Descriptors inherited by number are inheritable, and nothing that is started from here needs them.
+    hygiene.keep_from_programs()
+    hygiene.dump_stacks_to(boot.stacks_fd)
+    hygiene.reset_worker_signals()
+    settings = msgspec.json.decode(boot.settings, type=Settings)
+    name = settings.server.name
+    setproctitle(f"prefork: status [{name}]" if name else "prefork: status")
+    Identity(boot.uid, boot.gid, tuple(boot.groups)).drop()
+    hygiene.die_with_parent(boot.master_pid, signal.SIGTERM)
+    log = Log(boot.log_fd, settings.log.level, role="status", pid=os.getpid())
+    source = Source(Channel.from_fd(boot.questions_fd), time.monotonic)
+    sampler = Sampler(source, History(), time.monotonic, time.time)
+    sampler.start()
+    application = StatusApplication(source, sampler, Memories(time.monotonic), log)
+    run(
+        WorkerBoot(
+            settings=settings,
+            worker_id=0,
+            slot=0,
+            generation=0,
+            master_pid=boot.master_pid,
+            channel=orders,
+            listeners=tuple(boot.listeners),
+            application=application,
+            log=log,
+            access_fd=None,
+        )
+    )
