@@ -11,18 +11,12 @@ import sys
 
 from prefork.cli.client import add_server_arguments, find_control
 from prefork.cli.command import Command
-from prefork.cli.top.asking import MemoryWatch, sample
-from prefork.cli.top.lines import follow
-from prefork.cli.top.table import Sort
-from prefork.cli.top.ui import Ui
 from prefork.errors import EXIT_OK, PreforkError
 
 _SHORTEST_S, _LONGEST_S = 0.1, 3600.0
 
-_ORDERS = {"worker": Sort.WORKER, "requests": Sort.REQUESTS, "cpu": Sort.CPU} | {
-    "memory": Sort.MEMORY,
-    "age": Sort.AGE,
-}
+_ORDERS = {"worker": "worker", "requests": "req/s", "cpu": "cpu", "memory": "memory", "age": "age"}
+"""Values of `table.Sort`."""
 
 
 def _interval(written: str) -> float:
@@ -45,6 +39,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    # Here, so that the server and other commands load nothing of it.
+    from prefork.cli.top.asking import MemoryWatch, sample
+    from prefork.cli.top.lines import follow
+
     path = find_control(arguments)
     if arguments.once or arguments.plain or not _has_screen():
         follow(path, sample(path, MemoryWatch()), arguments.interval, once=arguments.once)
@@ -55,9 +53,13 @@ def _run(arguments: argparse.Namespace) -> int:
         if error.name is None or error.name.partition(".")[0] != "rich":
             raise
         raise PreforkError(
-            "prefork top draws with rich, which is not installed: pip install 'prefork[top]' (prefork top --plain does without)"
+            "prefork top draws with rich, which is not installed: pip install 'prefork[top]' "
+            "(prefork top --plain does without)"
         ) from None
-    ui = Ui(sort=_ORDERS[arguments.sort])
+    from prefork.cli.top.table import Sort
+    from prefork.cli.top.ui import Ui
+
+    ui = Ui(sort=Sort(_ORDERS[arguments.sort]))
     unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     return watch(path, sample(path, MemoryWatch()), ui, arguments.interval, unicode=unicode)
 
