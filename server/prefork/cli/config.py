@@ -14,6 +14,7 @@ from prefork.cli.command import Command
 from prefork.errors import EXIT_OK
 from prefork.settings.reference import effective_text, reference_text
 from prefork.settings.schema import schema_text
+from prefork.settings.thismachine import in_numbers
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +33,7 @@ def _run(arguments: argparse.Namespace) -> int:
         sys.stdout.write(reference_text())
     else:
         loaded = settings_source(arguments).load()
-        sys.stdout.write(effective_text(loaded.settings, loaded.origins))
+        sys.stdout.write(effective_text(loaded.settings, loaded.origins, in_numbers(loaded.settings)))
     return EXIT_OK
 
 

@@ -87,8 +87,8 @@ class Generations:
             workers.rollback_window,
             resources.settings.server.drain_delay,
             max_lifetime_s=workers.max_lifetime,
-            max_memory=workers.max_memory,
-            max_memory_hard=workers.max_memory_hard,
+            max_memory=resources.memory_limit(workers.max_memory),
+            max_memory_hard=resources.memory_limit(workers.max_memory_hard),
             bounds=resources.worker_bounds,
         )
         return GenerationStarted(resources.worker_count, limits, launched.pid, restart)

@@ -21,10 +21,14 @@ from prefork.master.tlsfiles import TlsFiles
 from prefork.net.listeners import Listener, ListenSpec, bind_all, check_permission
 from prefork.observe.access import access_format_problem
 from prefork.observe.log import Log
+from prefork.observe.sinks import open_sink
 from prefork.settings.cpus import usable_cpus
+from prefork.settings.kinds.memory import Share
 from prefork.settings.kinds.workers import CountRange
 from prefork.settings.listen import Listen
+from prefork.settings.memory import limit_bytes
 from prefork.settings.model import Settings
+from prefork.settings.thismachine import most_workers
 
 LoadSettings = Callable[[], Settings]
 
@@ -89,6 +93,10 @@ class Resources(msgspec.Struct):
             return max(1, count.min)
         return usable_cpus() if count == "auto" else int(count)
 
+    def memory_limit(self, limit: int | Share) -> int:
+        """`[workers] max_memory` and `max_memory_hard`, in bytes for one worker."""
+        return limit_bytes(limit, most_workers(self.settings.workers)) if isinstance(limit, Share) else limit
+
     @property
     def worker_bounds(self) -> tuple[int, int] | None:
         """The range of `[workers] count`; None if it is a number."""
@@ -97,7 +105,12 @@ class Resources(msgspec.Struct):
 
     def log(self) -> Log:
         """The master's log as these settings want it."""
-        return Log(self.log_fd, self.settings.log.level, role="master", pid=os.getpid())
+        return Log(
+            open_sink(self.log_fd, self.settings.log.format),
+            self.settings.log.level,
+            role="master",
+            pid=os.getpid(),
+        )
 
 
 def prepare(settings: Settings, files: LogFiles, held: Sequence[Listener] = ()) -> Resources:

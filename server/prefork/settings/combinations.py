@@ -6,15 +6,16 @@ Owns: those rules. Pure. Runs in: cli, master. Must not know: where values come 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from prefork.settings import log, proxy, status, tls, units
+from prefork.settings.kinds.memory import Share
 from prefork.settings.listen import Listen
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """A rule over several keys ("table.key"). The first one gets the blame."""
 
     keys: tuple[str, ...]
@@ -34,7 +35,12 @@ def _connections(connections: int, threads: int) -> str | None:
     return None
 
 
-def _max_memory(soft: int, hard: int) -> str | None:
+def _max_memory(soft: int | Share, hard: int | Share) -> str | None:
+    if isinstance(soft, Share) or isinstance(hard, Share):
+        # Two shares can be compared; a share and a size only on the machine, and then the smaller one counts.
+        if isinstance(soft, Share) and isinstance(hard, Share) and soft.percent > hard.percent:
+            return f'must not be larger than max_memory_hard, which is "{hard.percent:g}%"'
+        return None
     if hard and soft > hard:
         return f'must not be larger than max_memory_hard, which is "{units.format_size(hard)}"'
     return None

@@ -11,7 +11,6 @@ absolute. None is "not set". `Settings` survives `msgspec.json`, which is how th
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Literal, get_type_hints
 
 import msgspec
@@ -21,6 +20,7 @@ from prefork.settings.control import OFF
 from prefork.settings.hooks import HookSettings
 from prefork.settings.kinds.flag import Flag
 from prefork.settings.kinds.lists import TextList
+from prefork.settings.kinds.memory import MemoryLimit, Share
 from prefork.settings.kinds.numbers import DAY_S, Duration, Mode, Size, Whole
 from prefork.settings.kinds.paths import OptionalPath, PathList, PathOr
 from prefork.settings.kinds.python import application_reference, class_reference
@@ -272,17 +272,20 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         ),
     ] = 0.0
     max_memory: Annotated[
-        int,
-        Size(),
+        int | Share,
+        MemoryLimit(),
         Meta(
-            description="Memory of its own (shared pages do not count), beyond which a worker is replaced. "
-            "0: no limit."
+            description="Memory of its own (shared pages do not count), beyond which a worker is replaced. A share, such as "
+            '"80%", is of the memory that the server may use (cgroup limits, machine), divided by the number of workers '
+            "(the most of a range); `prefork config` shows how much that is. 0: no limit."
         ),
     ] = 0
     max_memory_hard: Annotated[
-        int,
-        Size(),
-        Meta(description="Memory of its own, beyond which a worker is killed at once. 0: no limit."),
+        int | Share,
+        MemoryLimit(),
+        Meta(
+            description="Memory of its own, beyond which a worker is killed at once; as for max_memory. 0: no limit."
+        ),
     ] = 0
     rollback_window: Annotated[
         float,
@@ -432,8 +435,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(msgspec.Struct, frozen=True):
     """One table of the settings file."""
 
     name: str

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from prefork.settings import tomltext
 from prefork.settings.model import TABLES, Settings
@@ -41,15 +42,18 @@ def reference_text() -> str:
     return "".join(blocks)
 
 
-def effective_text(settings: Settings, origins: Mapping[str, str]) -> str:
-    """All settings as a TOML file, the origin of each in a comment behind it."""
+def effective_text(
+    settings: Settings, origins: Mapping[str, str], meanings: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """All settings as a TOML file, behind each its origin and what it means on this machine, if `meanings` has that."""
     blocks = []
     for table in TABLES.values():
         lines = [f"[{table.name}]"]
         for key, option in table.options.items():
             plain = option.kind.plain(getattr(getattr(settings, table.name), key))
             written = plain if table.whole else {key: plain}
-            origin = origins[f"{table.name}.{key}"]
+            dotted = f"{table.name}.{key}"
+            origin = "; ".join(filter(None, (origins[dotted], meanings.get(dotted))))
             lines += [f"{tomltext.key(k)} = {tomltext.value(v)}  # {origin}" for k, v in written.items()]
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)
