@@ -46,7 +46,7 @@ def show(status: Status, memory: Mapping[int, Memory | None], console: Console |
         console.print(_line(line, status.state, first=number == 0), soft_wrap=True)
     if status.workers:
         console.print()
-        console.print(_table(status, memory))
+        console.print(_table(status, memory, console.width))
     for number, line in enumerate(statustext.below(status)):
         if number == 0:
             console.print()
@@ -68,17 +68,20 @@ def _line(line: str, state: str, *, first: bool) -> Text:
     return text
 
 
-def _table(status: Status, memory: Mapping[int, Memory | None]) -> Table:
+def _table(status: Status, memory: Mapping[int, Memory | None], width: int) -> Table:
+    rows = statustext.rows(status, memory)
+    shown = statustext.columns([statustext.TITLES, *rows], width)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="reverse")
-    for index, title in enumerate(statustext.TITLES):
+    for index in shown:
         left = index == statustext.STATE
+        title = statustext.TITLES[index]
         table.add_column(title, justify="left" if left else "right", no_wrap=True, overflow="crop")
-    for worker, cells in zip(status.workers, statustext.rows(status, memory), strict=True):
+    for worker, cells in zip(status.workers, rows, strict=True):
         texts = [Text(cell) for cell in cells]
         texts[statustext.STATE].stylize(STATES.get(worker.state, "yellow"))
         texts[statustext.TITLES.index("BUSY")].stylize("bold" if worker.busy else "dim")
         for index, cell in enumerate(cells):
             if cell in ("-", "0"):
                 texts[index].stylize("dim")
-        table.add_row(*texts)
+        table.add_row(*(texts[index] for index in shown))
     return table

@@ -5,7 +5,7 @@ Owns: what `prefork status` says. Pure. Runs in: cli. Must not know: colours, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from prefork.cli.text import age, latency, one_line, size
 from prefork.ipc.histogram import BUCKETS, quantile
@@ -18,6 +18,9 @@ TITLES = (
 )
 STATE = TITLES.index("STATE")
 """The column that holds words."""
+
+_DISPENSABLE = ("RESTARTS", "CPU", "CONN", "AGE", "RSS", "SHARED", "PID", "GEN")
+"""What a narrow screen can do without, this first."""
 
 _LONG_S, _MOST = 1.0, 10
 """Requests that run for at least so long are named, at most so many."""
@@ -106,6 +109,17 @@ def row(worker: WorkerStatus, memory: Memory | None) -> tuple[str, ...]:
 def rows(status: Status, memory: Mapping[int, Memory | None]) -> list[tuple[str, ...]]:
     """Of all workers."""
     return [row(worker, memory.get(worker.pid or 0)) for worker in status.workers]
+
+
+def columns(rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Which columns of these rows (titles among them) a screen of `width` has room for, with two spaces between."""
+    widths = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
+    shown = list(range(len(widths)))
+    for title in _DISPENSABLE:
+        if sum(widths[index] for index in shown) - 2 <= width:
+            break
+        shown.remove(TITLES.index(title))
+    return shown
 
 
 def below(status: Status) -> Iterator[str]:

@@ -31,14 +31,14 @@ def heading() -> str:
 def line(at: str, status: Sample, rates: Rates | None) -> str:
     """One interval."""
     server = status.status
-    accepting = sum(worker.state == "accepting" for worker in server.workers)
+    accepting = [worker for worker in server.workers if worker.state == "accepting"]
     private = [memory.private for memory in status.memory.values() if memory.private is not None]
     cells = [
         at,
         server.state,
         str(server.generation or "-"),
-        f"{accepting}/{server.workers_wanted}",
-        f"{sum(worker.busy for worker in server.workers)}/{sum(worker.threads for worker in server.workers)}",
+        f"{len(accepting)}/{server.workers_wanted}",
+        f"{sum(worker.busy for worker in accepting)}/{sum(worker.threads for worker in accepting)}",
     ]
     if rates is None:
         cells += ["-"] * 6

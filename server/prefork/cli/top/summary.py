@@ -62,14 +62,14 @@ def answers(rates: Rates | None) -> list[Item]:
 
 def load(status: Status, rates: Rates | None) -> list[Item]:
     """What waits, and who could take it."""
-    busy = sum(worker.busy for worker in status.workers)
-    threads = sum(worker.threads for worker in status.workers)
-    accepting = sum(worker.state == "accepting" for worker in status.workers)
+    accepting = [worker for worker in status.workers if worker.state == "accepting"]
+    busy = sum(worker.busy for worker in accepting)
+    threads = sum(worker.threads for worker in accepting)
     items = [
         Item(
             "workers",
-            f"{accepting}/{status.workers_wanted}",
-            bad=accepting < status.workers_wanted and status.state == "serving",
+            f"{len(accepting)}/{status.workers_wanted}",
+            bad=len(accepting) < status.workers_wanted and status.state == "serving",
         ),
         Item("busy", f"{busy}/{threads}", bad=busy >= threads > 0),
         *_queue(status),
