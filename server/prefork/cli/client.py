@@ -29,7 +29,7 @@ from prefork.ipc.control import (
     decode_reply,
     encode,
 )
-from prefork.settings.control import OFF, control_directories, digest, identity_of, is_private
+from prefork.settings.control import OFF, ROOT_DIRECTORY, control_directories, digest, identity_of, is_private
 from prefork.settings.load import load
 from prefork.settings.tomlfile import read_tables
 
@@ -103,7 +103,7 @@ def find_control(arguments: argparse.Namespace) -> str:
         return str(os.path.abspath(arguments.control))  # noqa: PTH100 - a text
     if arguments.config is not None:
         return _of_file(os.path.abspath(arguments.config))  # noqa: PTH100
-    running = [path for directory in control_directories() for path in _answering(directory)]
+    running = [path for directory in _directories() for path in _answering(directory)]
     if not running:
         places = " or ".join(control_directories())
         raise NoServerError(
@@ -132,12 +132,23 @@ def _of_file(file: str) -> str:
     if path and Path(path).parent.as_posix() != control_directories()[0]:
         return path
     # By the digest alone: the name may have changed, and there may be more than one place.
-    found = [each for directory in control_directories() for each in _answering(directory, name)]
+    found = [each for directory in _directories() for each in _answering(directory, name)]
     if not found:
         raise NoServerError(
             f"no server of {file} is running (looked for {name} in {' and '.join(control_directories())})"
         )
     return found[0]
+
+
+def _directories() -> tuple[str, ...]:
+    """Where servers of this user may be; root's commands find those that systemd runs as instances too."""
+    usual = control_directories()
+    if os.geteuid() != 0:
+        return usual
+    instances = sorted(
+        str(path) for path in Path("/run").glob(f"{Path(ROOT_DIRECTORY).name}-*") if path.is_dir()
+    )
+    return tuple(dict.fromkeys((*usual, *instances)))
 
 
 def _written_control(file: str) -> str | None:
@@ -154,8 +165,8 @@ def _written_control(file: str) -> str | None:
 def _answering(directory: str, pattern: str = "*.sock") -> list[str]:
     """Sockets of living servers in a directory."""
     found: list[str] = []
-    if not is_private(directory):
-        # Somebody else's, in a place where everybody may make one: what it says could be anything.
+    if Path(directory).parent != Path("/run") and not is_private(directory):
+        # In /run only root makes directories, and systemd for the users of units. Elsewhere somebody else's may say anything.
         return found
     for path in sorted(Path(directory).glob(pattern)):
         try:

@@ -60,8 +60,13 @@ def wanted(settings: Settings, held: Sequence[Listener] = ()) -> list[Wanted]:
 
 
 def status_specs_of(settings: Settings, held: Sequence[Listener] = ()) -> list[ListenSpec]:
-    """One for each entry of `[status] listen`. Raises ConfigError for a user or group that does not exist."""
-    return [_kept(_spec("status.listen", entry), held) for entry in settings.status.listen]
+    """One for each entry of `[status] listen`, then of `agent`. Raises ConfigError for a user or group that does not exist."""
+    status = settings.status
+    entries = [
+        *(("status.listen", entry) for entry in status.listen),
+        *(("status.agent", entry) for entry in status.agent),
+    ]
+    return [_kept(_spec(key, entry), held) for key, entry in entries]
 
 
 def leftovers(settings: Settings, held: Sequence[Listener]) -> list[Listener]:

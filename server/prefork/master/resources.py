@@ -47,7 +47,7 @@ class Resources(msgspec.Struct):
     stacks: Stacks | None = None
     status_specs: list[ListenSpec] = msgspec.field(default_factory=list)
     status_listeners: list[Listener] = msgspec.field(default_factory=list)
-    """Of `[status] listen`, in its order."""
+    """Of `[status] listen` and `agent`, in their order."""
     entries: tuple[Listen, ...] | None = None
     """How each of `listeners` is spoken to; None: as `[server] listen` has it, one for one."""
     addresses: list[tuple[int, str]] = msgspec.field(default_factory=list)

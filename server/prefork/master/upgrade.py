@@ -13,8 +13,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
 
 from prefork.master.events import UpgradeRefused, UpgradeTried
 from prefork.master.handover import VARIABLE, Handover, write
@@ -28,8 +29,7 @@ TRIAL_GRACE_S = 10.0
 _LONGEST = 32 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(msgspec.Struct, frozen=True):
     """How this process was started, and how the same program would be asked whether it could."""
 
     executable: str
@@ -46,11 +46,14 @@ class Upgrade:
         processes: Processes,
         program: Program | None,
         describe: Callable[[Sequence[int]], Handover],
+        environ: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        """`describe` is given the connections of those who wait for the end of the upgrade."""
+        """`describe` is given the connections of those who wait for the end of the upgrade. `environ`: variables that only the
+        next program gets, for it is this process."""
         self._processes = processes
         self._program = program
         self._describe = describe
+        self._environ = environ
         self._output: int | None = None
 
     def begin(self, boot_timeout_s: float, now: float) -> UpgradeTried | UpgradeRefused:
@@ -109,7 +112,7 @@ class Upgrade:
             arguments = [self._program.executable, *self._program.run]
             sys.stdout.flush()
             sys.stderr.flush()
-            os.execve(arguments[0], arguments, {**os.environ, VARIABLE: str(state)})
+            os.execve(arguments[0], arguments, {**os.environ, **self._environ(), VARIABLE: str(state)})
         except OSError as error:
             reason = f"cannot execute {self._program.executable}: {error.strerror}"
             for fd in inherited:

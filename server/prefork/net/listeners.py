@@ -14,17 +14,19 @@ import os
 import select
 import socket
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from enum import Enum
+
+import msgspec
 
 from prefork.errors import ListenError
 from prefork.net.address import TcpAddress, UnixAddress
+from prefork.net.sock_diag import unix_queue
 from prefork.net.tcp import bind_tcp, drop_syns, real_address
-from prefork.net.tcp_info import accept_queue_length
+from prefork.net.tcp_info import accept_queue
 from prefork.net.unix import bind_unix, change_socket_file, file_id, remove_socket_file
 
 
-@dataclass(frozen=True, slots=True)
-class ListenSpec:
+class ListenSpec(msgspec.Struct, frozen=True):
     """What to listen on. `mode`, `uid` and `gid` are for unix sockets with a path; None leaves the system's
     default.
     """
@@ -35,14 +37,37 @@ class ListenSpec:
     gid: int | None = None
 
 
+class Queue(msgspec.Struct, frozen=True):
+    """Connections that wait to be accepted."""
+
+    length: int
+    limit: int
+    """The kernel takes one more than that, then nobody; 0: unknown."""
+
+
+class Keeper(Enum):
+    """Who else has the socket, and so what its end here means."""
+
+    NOBODY = "nobody"
+    """It was bound here, and its end is the end of the address."""
+    STORE = "store"
+    """It was bound here, and the service manager keeps a copy for the next master: the socket file stays at a stop."""
+    UNIT = "unit"
+    """The service manager bound it, for a socket unit: file, owner, mode and queue are its own."""
+
+
 class Listener:
     """A listening socket of this process, made for `spec`."""
 
-    __slots__ = ("_file_id", "_sock", "address", "spec")
+    __slots__ = ("_file_id", "_sock", "address", "keeper", "name", "spec")
 
-    def __init__(self, spec: ListenSpec, sock: socket.socket) -> None:
-        """Take over `sock`, which listens on the address of `spec`."""
+    def __init__(
+        self, spec: ListenSpec, sock: socket.socket, keeper: Keeper = Keeper.NOBODY, name: str = ""
+    ) -> None:
+        """Take over `sock`, which listens on the address of `spec`. `name`: what its keeper calls it."""
         self.spec = spec
+        self.keeper = keeper
+        self.name = name
         self._sock = sock
         self.address: TcpAddress | UnixAddress
         """Where it really listens: host as a number, port 0 replaced. `spec.address` is the one asked for."""
@@ -54,12 +79,20 @@ class Listener:
             self._file_id = None
 
     @classmethod
-    def inherited(cls, spec: ListenSpec, fd: int, address: TcpAddress | UnixAddress) -> Listener:
+    def inherited(
+        cls,
+        spec: ListenSpec,
+        fd: int,
+        address: TcpAddress | UnixAddress,
+        keeper: Keeper = Keeper.NOBODY,
+        name: str = "",
+    ) -> Listener:
         """The one that had this descriptor before the process executed a program anew; -1: it was closed already."""
         if fd >= 0:
-            return cls(spec, adopt(fd))
+            return cls(spec, adopt(fd), keeper, name)
         listener = cls.__new__(cls)
         listener.spec, listener.address, listener._file_id = spec, address, None
+        listener.keeper, listener.name = keeper, name
         listener._sock = socket.socket(socket.AF_UNIX)
         listener._sock.close()
         return listener
@@ -72,20 +105,38 @@ class Listener:
         """The next connection, and who it is from. Raises BlockingIOError if nobody waits, OSError as accept(2)."""
         return self._sock.accept()
 
-    def queue_length(self) -> int:
-        """How many connections wait to be accepted; of a unix socket only whether any does."""
+    def queue(self) -> Queue:
+        """Who waits to be accepted. Where the kernel does not tell (`sock_diag`), of a unix socket only whether anybody does."""
+        if self._sock.fileno() < 0:
+            return Queue(0, 0)
         if isinstance(self.address, TcpAddress):
-            return accept_queue_length(self._sock)
+            return Queue(*accept_queue(self._sock))
+        found = unix_queue(self._sock)
+        if found is not None:
+            return Queue(*found)
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
-        return len(poll.poll(0))
+        return Queue(len(poll.poll(0)), 0)
+
+    def queue_length(self) -> int:
+        """How many wait."""
+        return self.queue().length
+
+    @property
+    def file_identity(self) -> str:
+        """Tells its socket file from another at the same path; empty: it has none."""
+        return "" if self._file_id is None else f"{self._file_id.device}:{self._file_id.inode}"
 
     def is_reachable(self) -> bool:
-        """Its socket file, if it has one, is still there and still ours."""
-        return self._file_id is None or self._file_id == file_id(self._path())
+        """Its socket file, if it has one, is still there and still ours. (What a socket unit does with its own is its own.)"""
+        if self.keeper is Keeper.UNIT or self._file_id is None:
+            return True
+        return self._file_id == file_id(self._path())
 
     def refuse_new(self) -> None:
         """Nobody new may come; who is on the way in is still accepted, by any process that has the socket."""
+        if self.keeper is Keeper.UNIT:
+            return
         if isinstance(self.address, TcpAddress):
             drop_syns(self._sock)
         elif self._file_id is not None:
@@ -97,8 +148,8 @@ class Listener:
         self._sock.close()
 
     def unlink_and_close(self) -> None:
-        """The end of the address: remove the socket file, unless somebody has replaced it, and close."""
-        if self._file_id is not None:
+        """The end of the address: remove the socket file, unless it is somebody else's by now, and close."""
+        if self._file_id is not None and self.keeper is Keeper.NOBODY:
             remove_socket_file(self._path(), self._file_id)
             # Not twice: another server's file may be given the same inode.
             self._file_id = None
@@ -106,6 +157,10 @@ class Listener:
 
     def change(self, spec: ListenSpec, backlog: int) -> None:
         """Take on the mode and owner of `spec` and this length of its queue. Raises ListenError."""
+        if self.keeper is Keeper.UNIT:
+            # Its Backlog=, SocketMode=, ... say; and listen(2) on what PID 1 has made may be denied (SELinux).
+            self.spec = spec
+            return
         # listen(2) on a socket that listens changes the length alone.
         self._sock.listen(backlog)
         before = (self.spec.mode, self.spec.uid, self.spec.gid)

@@ -46,6 +46,13 @@ def real_address(sock: socket.socket) -> TcpAddress:
     return TcpAddress(host, int(port))
 
 
+def numeric_address(address: TcpAddress) -> TcpAddress:
+    """Where `bind_tcp` would bind it, as numbers. Raises ListenError for a host that is not known."""
+    _, sockaddr = _resolve(address)
+    host, port = socket.getnameinfo(sockaddr, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
+    return TcpAddress(host, int(port))
+
+
 def _resolve(address: TcpAddress) -> tuple[socket.AddressFamily, Any]:
     """One address of the host: the first IPv4 one, else the first.
 

@@ -17,9 +17,10 @@ class HasOptions(Protocol):
         """See getsockopt(2)."""
 
 
-_UNACKED = struct.Struct("@I")
-_UNACKED_AT = 24
-"""Of a listening socket: the length of its accept queue (tcp_get_info in the kernel's net/ipv4/tcp.c)."""
+_QUEUE = struct.Struct("@II")
+_QUEUE_AT = 24
+"""tcpi_unacked and tcpi_sacked; of a listening socket the length of its accept queue and the limit on that (tcp_get_info in
+the kernel's net/ipv4/tcp.c)."""
 
 _LAST_DATA_RECV = struct.Struct("@I")
 _LAST_DATA_RECV_AT = 52
@@ -40,8 +41,8 @@ def last_data_received_s(sock: HasOptions) -> float:
     return float(milliseconds) / 1000.0
 
 
-def accept_queue_length(sock: HasOptions) -> int:
-    """How many connections of a listening TCP socket wait to be accepted."""
-    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _UNACKED_AT + 4)
-    (length,) = _UNACKED.unpack_from(info, _UNACKED_AT)
-    return int(length)
+def accept_queue(sock: HasOptions) -> tuple[int, int]:
+    """How many connections of a listening TCP socket wait to be accepted, and how many may."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _QUEUE_AT + _QUEUE.size)
+    length, limit = _QUEUE.unpack_from(info, _QUEUE_AT)
+    return int(length), int(limit)

@@ -12,9 +12,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Mapping
 
 OFF = "off"
+
+ROOT_DIRECTORY = "/run/prefork"
+"""Of servers that root started; and, with a hyphen and a name, RuntimeDirectory= of instances (prefork@.service)."""
 
 _LONGEST_NAME = 40
 """Characters of the server's name in that of the file: the path of a socket has room for 107 bytes (unix(7))."""
@@ -30,9 +34,12 @@ def is_private(directory: str, uid: int | None = None) -> bool:
     """Whether nobody but this user can have put anything there; False if there is no such directory."""
     try:
         status = os.lstat(directory)
+        if stat.S_ISLNK(status.st_mode) and status.st_uid == 0:
+            # With DynamicUser=, systemd makes a RuntimeDirectory= that survives restarts in /run/private, and a link to it.
+            status = os.stat(directory)  # noqa: PTH116
     except OSError:
         return False
-    # A symbolic link has no such mode.
+    # Anybody else's symbolic link has no such mode.
     return status.st_uid == (os.geteuid() if uid is None else uid) and status.st_mode & 0o170022 == 0o040000
 
 
@@ -49,11 +56,15 @@ def digest(identity: str) -> str:
 def control_directories(uid: int | None = None, environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
     """Where this user's servers may have their sockets, the best place first; none of them need exist yet."""
     uid = os.geteuid() if uid is None else uid
+    # RuntimeDirectory= of a unit (systemd.exec(5)): absolute paths, the first is the one that the unit names first.
+    service = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    own = (service,) if service.startswith("/") else ()
     # Containers with a read-only root have shared memory, and nothing else that can be written to.
     memory = f"/dev/shm/prefork-{uid}"
     if uid == 0:
-        return ("/run/prefork", memory)
+        return tuple(dict.fromkeys((*own, ROOT_DIRECTORY, memory)))
     private = f"/tmp/prefork-{uid}"
     # The XDG Base Directory Specification: absolute, else to be ignored.
     runtime = environ.get("XDG_RUNTIME_DIR", "")
-    return (f"{runtime.rstrip('/')}/prefork", private, memory) if runtime.startswith("/") else (private, memory)
+    session = (f"{runtime.rstrip('/')}/prefork",) if runtime.startswith("/") else ()
+    return (*own, *session, private, memory)

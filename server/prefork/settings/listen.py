@@ -5,7 +5,6 @@ Owns: the two spellings of an entry (a text, or a table with options). Runs in: 
 
 # No `from __future__ import annotations` here: annotations are values, they hold the kinds of the options.
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -19,21 +18,31 @@ from prefork.settings.kinds.numbers import Mode
 from prefork.settings.kinds.text import OneOf, Text
 from prefork.settings.options import options_of
 
+SYSTEMD = "systemd"
+"""In place of an address: wherever systemd listens for us (socket units, systemd.socket(5))."""
 
-@dataclass(frozen=True)
-class AddressKind(Kind):
-    """The text of an address, with an absolute path if it has one."""
 
+class AddressKind(Kind, frozen=True):
+    """The text of an address, with an absolute path if it has one; or SYSTEMD, where that is allowed."""
+
+    systemd: bool = True
     takes_text = True
 
     def convert(self, value: object, directory: str) -> str:
+        if self.systemd and value == SYSTEMD:
+            return SYSTEMD
         return str(parse_endpoint(value, directory))
 
     def plain(self, value: Any) -> Any:
         return value
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": "^unix:.|:[0-9]{1,5}$"}
+        return {"type": "string", "pattern": f"^{SYSTEMD}$|^unix:.|:[0-9]{{1,5}}$"}
+
+
+def _is_fd_name(text: str) -> bool:
+    # FileDescriptorName= (systemd.socket(5)): printable ASCII without colons, 255 bytes; "prefork-" is what ours are kept as.
+    return text.isascii() and text.isprintable() and ":" not in text and len(text) <= 255
 
 
 def account() -> Text:
@@ -60,13 +69,23 @@ class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="Whether connections from [proxy] trusted begin with a header of the PROXY protocol."
         ),
     ] = "off"
+    name: Annotated[
+        str | None,
+        Text(
+            "must be printable ASCII without colons, as FileDescriptorName= of a socket unit is",
+            _is_fd_name,
+            optional=True,
+        ),
+        Meta(
+            description="FileDescriptorName= of the socket unit that may listen here in our place, whatever its address."
+        ),
+    ] = None
 
 
 LISTEN_OPTIONS = options_of(Listen)
 
 
-@dataclass(frozen=True)
-class ListenList(Kind):
+class ListenList(Kind, frozen=True):
     """A list of addresses; one alone needs no list."""
 
     def convert(self, value: object, directory: str) -> tuple[Listen, ...]:
@@ -81,7 +100,7 @@ class ListenList(Kind):
             mistakes += found
             if entry is None:
                 continue
-            clash = next((other for other in entries if _collide(other, entry)), None)
+            clash = next((other for other in entries if collide(other, entry)), None)
             if clash is None:
                 entries.append(entry)
             else:
@@ -111,9 +130,12 @@ def _entry(item: object, directory: str, where: str) -> tuple[Listen | None, lis
     if mistakes:
         return None, mistakes
     entry = Listen(**values)
-    if not _endpoint(entry).has_file:
+    if entry.address == SYSTEMD or not _endpoint(entry).has_file:
+        rule = "is for the file of a unix: socket; this address has none"
+        if entry.address == SYSTEMD:
+            rule = "is for the socket unit to say (SocketMode=, SocketUser=, SocketGroup=)"
         mistakes = [
-            Mistake(table[key], "is for the file of a unix: socket; this address has none", f"{where}.{key}")
+            Mistake(table[key], rule, f"{where}.{key}")
             for key in ("mode", "user", "group")
             if getattr(entry, key) is not None
         ]
@@ -129,5 +151,8 @@ def _endpoint(entry: Listen) -> Endpoint:
     return parse_endpoint(entry.address, "/")
 
 
-def _collide(one: Listen, other: Listen) -> bool:
+def collide(one: Listen, other: Listen) -> bool:
+    """Both cannot be had."""
+    if SYSTEMD in (one.address, other.address):
+        return (one.address, one.name) == (other.address, other.name)
     return _endpoint(one).collides_with(_endpoint(other))

@@ -62,11 +62,30 @@ class StatusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             '{address = "unix:/run/shop-status.sock", mode = "0660"}. Whoever can connect may read. Empty: nowhere.'
         ),
     ] = ()
+    agent: Annotated[
+        tuple[Listen, ...],
+        StatusListenList(),
+        Meta(
+            description="Addresses at which HAProxy's agent check is answered: one line that says up or drain, and as the weight "
+            'the share of threads that are free. "0.0.0.0:9181" goes with "agent-check agent-port 9181". Empty: nowhere.'
+        ),
+    ] = ()
 
 
 def listened_twice(served: tuple[Listen, ...], listen: tuple[Listen, ...]) -> str | None:
-    """The rule that `status.listen` breaks together with `server.listen`."""
+    """The rule that `status.listen` and `status.agent` break together with `server.listen`."""
     for entry in listen:
         if any(collide(entry, other) for other in served):
             return f'must not name "{entry.address}", at which [server] listen serves the application'
+    return None
+
+
+def agent_alone(agent: tuple[Listen, ...], listen: tuple[Listen, ...]) -> str | None:
+    """What `status.agent` breaks together with `status.listen`: one process answers at both."""
+    if agent and not listen:
+        return "needs listen in [status] beside it: health checks ask there"
+    for entry in agent:
+        endpoint = parse_endpoint(entry.address, "/")
+        if any(endpoint.collides_with(parse_endpoint(other.address, "/")) for other in listen):
+            return f'must not name "{entry.address}", which is in listen as well'
     return None
