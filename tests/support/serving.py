@@ -31,11 +31,17 @@ class RecordingLog:
     def __init__(self) -> None:
         self.lines: list[tuple[str, str, dict[str, object]]] = []
 
-    def error(self, event: str, /, **fields: object) -> None:
+    def error(
+        self, event: str, /, *, traceback: str = "", exception: BaseException | None = None, **fields: object
+    ) -> None:
         self.lines.append(("error", event, fields))
+        if traceback:
+            self.traceback(traceback)
 
-    def warning(self, event: str, /, **fields: object) -> None:
+    def warning(self, event: str, /, *, traceback: str = "", **fields: object) -> None:
         self.lines.append(("warning", event, fields))
+        if traceback:
+            self.traceback(traceback)
 
     def info(self, event: str, /, **fields: object) -> None:
         self.lines.append(("info", event, fields))

@@ -28,10 +28,13 @@ class Journal:
     def tell(self, note: Note) -> None:
         """To the log, then to the followers."""
         log = self.log
-        write = {"debug": log.debug, "info": log.info, "warning": log.warning, "error": log.error}[note.level]
-        write(note.event, **note.fields)
-        if note.traceback:
-            log.traceback(note.traceback)
+        if note.level == "error":
+            log.error(note.event, traceback=note.traceback, exception=None, **note.fields)
+        elif note.level == "warning":
+            log.warning(note.event, traceback=note.traceback, **note.fields)
+        else:
+            write = log.info if note.level == "info" else log.debug
+            write(note.event, **note.fields)
         for follower in self._followers:
             follower(note)
 

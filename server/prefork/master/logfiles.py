@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable, Mapping
 
 from prefork.errors import ConfigError
-from prefork.observe.log import open_log
+from prefork.observe.files import open_log
 
 _STREAMS = {"stdout": 1, "stderr": 2}
 

@@ -28,7 +28,6 @@ import re
 import string
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -42,8 +41,7 @@ PRESETS: Mapping[str, str] = {
 JSON = "json"
 
 
-@dataclass(slots=True)
-class AccessEntry:
+class AccessEntry(msgspec.Struct):
     """One answered request, raw. `environ` is the WSGI one; the application may have changed it."""
 
     environ: Mapping[str, Any]
@@ -54,14 +52,15 @@ class AccessEntry:
     """Unix time at the end of the response."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """The process that writes the lines."""
 
     worker: int = 0
     generation: int = 0
     pid: int = 0
 
+
+NOBODY = Origin()
 
 Format = Callable[[AccessEntry], bytes]
 """One entry as one line with its newline."""
@@ -93,7 +92,7 @@ def access_format_problem(text: str) -> str | None:
     return None
 
 
-def compile_format(text: str, origin: Origin = Origin()) -> Format:
+def compile_format(text: str, origin: Origin = NOBODY) -> Format:
     """The function that writes entries in the format `text`. Raises ValueError with one line if it is bad."""
     if text == JSON:
         return _json_format(origin)

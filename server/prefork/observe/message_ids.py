@@ -39,6 +39,8 @@ MESSAGE_IDS: Mapping[str, str] = {
     "request_slow_ended": "bf1258de80524889b398f7f2c7456585",
     "request_timeout": "0b2782ec17294c6cb0724707e14308f5",
     "request_interrupted": "d5b57c7f97ff48818221a84839f33377",
+    "request_taken_over": "b74506e2568f429ba4fc19caa169bcde",
+    "request_came_back": "4a0d33adc3e342e3a304a2bd70ac5f91",
     "request_stuck": "21d72db883fb4ed2b3539466e04a0610",
     "requests_shed": "b77d3af13156459fa3f6615ef7efeb14",
     "bad_response": "0a326125b79e4c9a932044b9d2249456",

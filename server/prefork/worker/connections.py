@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from prefork.http.limits import Limits
 from prefork.worker.connection import Connection, Phase
 from prefork.worker.executors import Executor, InlineExecutor
 from prefork.worker.loop import EventLoop
 from prefork.worker.shedding import Shedding
+from prefork.worker.takeover import Claim
 from prefork.worker.transport import Transport
 from prefork.wsgi.context import ServerContext
 from prefork.wsgi.failures import application_traceback
@@ -31,8 +33,7 @@ HEAD_PATIENCE_S = 1.0
 """A head fits into the first packets of a connection. Who takes longer gives way to others, but only when there is no room."""
 
 
-@dataclass(frozen=True, slots=True)
-class TimeLimits:
+class TimeLimits(msgspec.Struct, frozen=True):
     """Seconds; see `[requests]` in the settings."""
 
     header_s: float
@@ -71,8 +72,12 @@ class Connections:
         """Called when a connection has closed."""
         self.shedding: Shedding | None = None
         """`[requests] queue_timeout`; None: requests may wait however long."""
-        self.on_count: Callable[[int], None] = lambda _count: None
-        """Told how many connections there are whenever that changes."""
+        self.on_count: Callable[[int, int], None] = lambda _count, _opened: None
+        """Told how many connections there are, and how many there have been, whenever that changes."""
+        self.on_claim: Callable[[int, Claim], None] | None = None
+        """Told by its thread the step and the claim of each request; None: requests are not interrupted, and nobody claims."""
+        self.overdue = 0
+        """Requests that the loop has answered because their threads did not come back, and which have not come back yet."""
         self.executor: Executor
         self.inline = InlineExecutor()
         """Runs what is served without the application."""
@@ -127,11 +132,15 @@ class Connections:
             connection = Connection(self, sock, peer, environ, correct)
         except Exception as error:  # noqa: BLE001 - the constructor of a handler's subclass
             sock.close()
-            self.context.log.error("handler_failed", error=f"{type(error).__name__}: {error}")
-            self.context.log.traceback(application_traceback(error))
+            self.context.log.error(
+                "handler_failed",
+                error=f"{type(error).__name__}: {error}",
+                traceback=application_traceback(error),
+                exception=error,
+            )
             return None
         self._members.add(connection)
-        self.on_count(len(self))
+        self._tell_count()
         return connection
 
     def arrive(self, preamble: Preamble) -> None:
@@ -145,8 +154,19 @@ class Connections:
     def closed(self, connection: Connection) -> None:
         """Called by the connection, once."""
         self._members.discard(connection)
-        self.on_count(len(self))
+        self._tell_count()
         self.on_room()
+
+    def taken_over(self, change: int) -> None:
+        """A thread is overdue (1), or has come back (-1).
+
+        Whoever wants to end this worker must not take the connection of a healthy request for that of the stuck one, which has
+        none any more: both are counted."""
+        self.overdue += change
+        self._tell_count()
+
+    def _tell_count(self) -> None:
+        self.on_count(len(self) + self.overdue, self.opened)
 
     def drain(self) -> None:
         """No connection lives past its next response. Idle ones end by their time limit: to cut one now could meet a request

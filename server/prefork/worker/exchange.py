@@ -10,9 +10,11 @@ from __future__ import annotations
 import traceback
 from contextvars import Context, copy_context
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prefork.http.receiver import Request, RequestReceiver
+from prefork.http.response import short_answer
 from prefork.ipc.seat import Seat, here
 from prefork.net.tcp_info import last_data_received_s
 from prefork.worker.executors import Step
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from prefork.worker.connections import Connections
 
 
+OVERDUE = 503
+"""The status that is sent in the place of a thread that does not come back."""
+
+
 class Outcome(Enum):
     """What a step has come to."""
 
@@ -37,10 +43,12 @@ class Outcome(Enum):
     """All of the response is out."""
     GIVEN_UP = "given up"
     """The client has gone, or prefork itself failed; nothing more can be sent."""
+    TAKEN_OVER = "taken over"
+    """The loop has answered meanwhile, and the connection is its own (see `takeover`)."""
 
 
 # Looking up a member of an enum costs more than comparing it.
-WAITING, COMPLETE, GIVEN_UP = Outcome
+WAITING, COMPLETE, GIVEN_UP, TAKEN_OVER = Outcome
 RESPOND, RESUME, ABANDON = Step
 
 
@@ -117,7 +125,7 @@ class Exchange:
             if step is RESPOND:
                 self.response = response = self._respond(seat)
             else:
-                seat.begin(handler.request_line(), handler.address_string(), self._extension_ns)
+                seat.begin(handler.request_line(), handler.address_string(), -1, self._extension_ns)
             assert response is not None
             try:
                 if step is ABANDON:
@@ -127,6 +135,9 @@ class Exchange:
                     return WAITING
             except OSError as error:
                 dropped = error
+            claim = self._sender.claim
+            if claim is not None and not claim.end():
+                return self._drop(response, seat)
             if dropped is not None and not isinstance(dropped, ConnectionError):
                 # A file or our disk, not the client.
                 response.problem = f"the response cannot be sent: {dropped}"
@@ -138,6 +149,9 @@ class Exchange:
                 response.close_quietly()
             self.response = response = None
             seat.finish(500, 0)
+            claim = self._sender.claim
+            if claim is not None and not claim.end():
+                return TAKEN_OVER
         if handler.failures:
             seat.count_exceptions(handler.failures)
             handler.failures = 0
@@ -146,11 +160,37 @@ class Exchange:
             return GIVEN_UP
         return COMPLETE
 
+    def _drop(self, response: Response, seat: Seat) -> Outcome:
+        """The loop has answered meanwhile: nobody hears what the application says."""
+        handler = self._handler
+        handler.end_unheard(response)
+        seat.finish(OVERDUE, 0)
+        seat.count_exceptions(handler.failures)
+        return TAKEN_OVER
+
+    def forget(self) -> None:
+        """Loop thread: the thread has come back, and found the connection taken over."""
+        response, self.response = self.response, None
+        if response is not None:
+            self._handler.let_go(response)
+
+    def answer_instead(self) -> bytes:
+        """What is sent in the place of a thread that does not come back. Loop thread, which has taken over."""
+        request = self._handler.request
+        head_only = request is not None and request.head.method == "HEAD"
+        answer = short_answer(OVERDUE, date_and_server=self._home.context.stamp.both, head_only=head_only)
+        self._handler.answered_instead(OVERDUE, 0 if head_only else len(answer.partition(b"\r\n\r\n")[2]))
+        return answer
+
     def _respond(self, seat: Seat) -> Response:
         request, self._request = self._request, None
         assert request is not None
         seat.begin(request.head.line, request.environ["REMOTE_ADDR"])
         home = self._home
+        claim = self._sender.claim
+        if claim is not None and home.on_claim is not None:
+            self._handler.begin(request)  # who takes over has to find it there
+            home.on_claim(seat.number, claim)
         shedding = home.shedding
         if request.begun is not None:
             request.body = self._streamed(request.begun)
@@ -160,11 +200,11 @@ class Exchange:
         return self._handler.respond(request, home.keep_alive, self._ours)
 
     def _streamed(self, begun: bytes) -> StreamedBody:
-        sock, times = self._sock, self._home.times
+        sock, times, claim = self._sock, self._home.times, self._sender.claim
         body = IncomingBody(
             self._receiver,
             sock.fileno(),
-            sock.recv,
+            sock.recv if claim is None else partial(claim.use, sock.recv),
             self._sender.write_through,
             self._handler.response_begun,
             times.body_s,
@@ -185,6 +225,8 @@ class Exchange:
 
     def report(self, error: BaseException) -> None:
         """An error that nobody foresaw. Any thread."""
+        trace = "".join(traceback.format_exception(error))
         log = self._home.context.log
-        log.error("internal_error", error=type(error).__name__, client=self.client)
-        log.traceback("".join(traceback.format_exception(error)))
+        log.error(
+            "internal_error", error=type(error).__name__, client=self.client, traceback=trace, exception=error
+        )

@@ -15,7 +15,6 @@ from prefork.errors import BootError
 from prefork.http.limits import Limits
 from prefork.ipc.messages import WorkerFailed, WorkerLeaving, WorkerReady, clip
 from prefork.observe.access import AccessLog, Origin, compile_format
-from prefork.observe.writer import LineWriter
 from prefork.settings.model import Settings
 from prefork.version import __version__
 from prefork.worker.acceptor import Acceptor
@@ -31,6 +30,7 @@ from prefork.worker.recycle import RequestQuota
 from prefork.worker.seating import Seating
 from prefork.worker.shedding import Shedding
 from prefork.worker.stamp import HeaderStamp
+from prefork.worker.takeover import MOMENT_S, Takeovers
 from prefork.worker.warmup import warm_up_application
 from prefork.wsgi.context import ErrorStream, ServerContext, WSGIApplication
 from prefork.wsgi.handler import WSGIRequestHandler
@@ -62,8 +62,7 @@ def _load(boot: WorkerBoot) -> WSGIApplication:
     """Nothing was preloaded: this worker has an application of its own, and warms it up itself."""
     application = load_application(boot.settings.app.target)
     addresses = [address for _, address in boot.listeners]
-    write_error = LineWriter(boot.log.fd).write
-    warm_up_application(application, boot.settings, boot.generation, addresses, boot.log, write_error)
+    warm_up_application(application, boot.settings, boot.generation, addresses, boot.log)
     return application
 
 
@@ -82,7 +81,7 @@ def _context(boot: WorkerBoot, application: WSGIApplication, stamp: HeaderStamp)
         stamp=stamp,
         log=boot.log,
         access=access,
-        errors=ErrorStream(LineWriter(boot.log.fd).write),
+        errors=ErrorStream(boot.log.words),
         server_software=f"prefork/{__version__}",
         multithread=boot.settings.workers.threads > 1,
         app_name=boot.settings.app.target,
@@ -112,7 +111,7 @@ def _serve(
     doors = open_doors(boot.listeners, settings, boot.tls, connections)
     executor: InlineExecutor | ThreadExecutor
     if settings.workers.threads > 1:
-        seating.serve_pool(loop.post)
+        connections.on_claim = seating.serve_pool(loop.post, _takeovers(loop, settings))
         executor = ThreadExecutor(
             settings.workers.threads, loop.post, lambda: acceptor.resume(), on_thread=seating.take
         )
@@ -153,6 +152,12 @@ def _serve(
     boot.channel.send(
         WorkerLeaving(worker_id=boot.worker_id, reason=departure.reason, requests=connections.requests)
     )
+
+
+def _takeovers(loop: EventLoop, settings: Settings) -> Takeovers:
+    kill_after_s = settings.requests.kill_after
+    moment_s = min(MOMENT_S, kill_after_s / 2) if kill_after_s else MOMENT_S
+    return Takeovers(time.monotonic, loop.watch_exactly, moment_s)
 
 
 def _never_saturated() -> None:

@@ -7,7 +7,7 @@ Must not know: when it happens.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from prefork.net.address import TcpAddress, parse_address
 from prefork.observe.log import Log
@@ -25,7 +25,6 @@ def warm_up_application(
     generation: int,
     addresses: Sequence[str],
     log: Log,
-    write_error: Callable[[bytes], object],
 ) -> None:
     """Send it the requests of `[app] warmup`. Raises BootError (stage "warmup")."""
     if not settings.app.warmup:
@@ -35,7 +34,7 @@ def warm_up_application(
         stamp=HeaderStamp("", time.time()),
         log=log,
         access=None,
-        errors=ErrorStream(write_error),
+        errors=ErrorStream(log.words),
         server_software=f"prefork/{__version__}",
         multithread=settings.workers.threads > 1,
         extra=(("prefork.worker", 0), ("prefork.generation", generation)),

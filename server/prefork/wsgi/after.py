@@ -55,5 +55,10 @@ class CallsAfter:
             try:
                 self._run_in(function)
             except BaseException as error:  # noqa: BLE001 - application code
-                self._log.error("after_response_failed", request=self.line, error=in_words(error))
-                self._log.traceback(application_traceback(error))
+                self._log.error(
+                    "after_response_failed",
+                    request=self.line,
+                    error=in_words(error),
+                    traceback=application_traceback(error),
+                    exception=error,
+                )

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from prefork.wsgi.response import Stamp
 
@@ -18,10 +19,12 @@ WSGIApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]
 class EventLog(Protocol):
     """The part of the log that a request needs."""
 
-    def error(self, event: str, /, **fields: object) -> None:
-        """One line at level error."""
+    def error(
+        self, event: str, /, *, traceback: str = "", exception: BaseException | None = None, **fields: object
+    ) -> None:
+        """One record of level error, and the traceback that belongs to it."""
 
-    def warning(self, event: str, /, **fields: object) -> None:
+    def warning(self, event: str, /, *, traceback: str = "", **fields: object) -> None:
         """One line at level warning."""
 
     def debug(self, event: str, /, **fields: object) -> None:
@@ -35,8 +38,7 @@ AccessLog = Callable[[dict[str, Any], int, int, int], None]
 """(environ, status, body bytes, duration in ns) -> one line of the access log."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerContext:
+class ServerContext(msgspec.Struct, frozen=True):
     """Shared by all connections of a worker; read-only after start."""
 
     app: WSGIApplication
@@ -54,10 +56,10 @@ class ServerContext:
 
 
 class ErrorStream(io.TextIOBase):
-    """`wsgi.errors`: each line goes to the log at once, from any thread (PEP 3333), and never waits for its reader."""
+    """`wsgi.errors`: what is written goes to the log at once, from any thread (PEP 3333), and never waits for its reader."""
 
-    def __init__(self, write_line: Callable[[bytes], object]) -> None:
-        self._write_line = write_line
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write = write
 
     def writable(self) -> bool:
         """True: the stream is for writing only."""
@@ -65,6 +67,5 @@ class ErrorStream(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Writes; a full or broken log never fails a request."""
-        for line in text.encode("utf-8", "backslashreplace").splitlines(keepends=True):
-            self._write_line(line)
+        self._write(text)
         return len(text)

@@ -63,8 +63,8 @@ class WSGIRequestHandler:
         if self.server.access is not None:
             self.server.access(self.environ, code, size, duration_ns)
 
-    def log_error(self, event: str, /, **fields: object) -> None:
-        """Something about this request that the operator should know."""
+    def log_error(self, event: str, /, **fields: Any) -> None:
+        """Something about this request that the operator should know. `traceback` (text) and `exception` may be with it."""
         self.server.log.error(event, request=self.request_line(), client=self.address_string(), **fields)
 
     def address_string(self) -> str:
@@ -86,10 +86,14 @@ class WSGIRequestHandler:
 
     # Called by the connection, in the thread that has the request -------------------------------------------------
 
+    def begin(self, request: Request) -> None:
+        """This is the present request."""
+        self._started_ns = time.monotonic_ns()
+        self.request, self.environ = request, request.environ
+
     def respond(self, request: Request, keep_alive: bool, instead: WSGIApplication | None = None) -> Response:
         """Runs the application for `request`, or one of ours `instead`. An error in it becomes a 500; this never raises."""
-        self._started_ns = time.monotonic_ns()
-        self.request = request
+        self.begin(request)
         head = request.head
         response = Response(
             self.server.stamp,
@@ -100,7 +104,7 @@ class WSGIRequestHandler:
         )
         self._response = response
         current.set(response)
-        self.environ = environ = request.environ
+        environ = self.environ
         body = request.body
         environ["wsgi.early_hints"] = response.early_hints
         try:
@@ -123,8 +127,7 @@ class WSGIRequestHandler:
 
     def turn_away(self, request: Request, keep_alive: bool, retry_after_s: int) -> Response:
         """Answers 503 without running the application: `request` has waited too long for its turn."""
-        self._started_ns = time.monotonic_ns()
-        self.request, self.environ = request, request.environ
+        self.begin(request)
         head = request.head
         self._response = response = Response(
             self.server.stamp,
@@ -169,13 +172,39 @@ class WSGIRequestHandler:
             self.log_request(response.status, response.body_bytes, time.monotonic_ns() - self._started_ns)
         except BaseException as error:  # noqa: BLE001 - code of a subclass
             self._report(error, "handler_failed")
+        self.let_go(response)
+
+    def answered_instead(self, status: int, size: int) -> None:
+        """The loop has answered, because the thread of the request does not come back: the access log. Called by the loop."""
+        elapsed_ns = time.monotonic_ns() - self._started_ns
+        fields = {"request": self.request_line(), "client": self.address_string()}
+        self.server.log.warning(
+            "request_taken_over", **fields, status=status, elapsed_s=round(elapsed_ns / 1e9, 3)
+        )
+        try:
+            self.log_request(status, size, elapsed_ns)
+        except BaseException as error:  # noqa: BLE001 - code of a subclass
+            self._report(error, "handler_failed")
+
+    def end_unheard(self, response: Response) -> None:
+        """The thread has come back after that: close() of the iterable; what it said is for nobody. `let_go` is left to the loop,
+        which may still be at its part."""
+        elapsed_s = round((time.monotonic_ns() - self._started_ns) / 1e9, 3)
+        fields = {"request": self.request_line(), "client": self.address_string()}
+        self.server.log.warning("request_came_back", **fields, elapsed_s=elapsed_s)
+        try:
+            response.close()
+        except BaseException as error:  # noqa: BLE001 - application code
+            self._report(error, "close_failed")
+
+    def let_go(self, response: Response) -> None:
+        """The end of the request. An idle connection keeps nothing of it alive: frameworks put their objects into the environ."""
         request = self.request
         if request is not None and request.body is not None:
             request.body.close()
         response.ended = True
         if response.later is not None:
             response.line = self.request_line()
-        # An idle connection keeps nothing of its last request alive: frameworks put their own objects into the environ.
         self.request = self._response = None
         self.environ = {}
 
@@ -194,11 +223,13 @@ class WSGIRequestHandler:
 
     def _report(self, error: BaseException, event: str) -> None:
         broken_rule = isinstance(error, ApplicationError | InvalidResponseError)
-        fields = {"application": self.server.app_name} if broken_rule else {}
+        fields: dict[str, Any] = {"application": self.server.app_name} if broken_rule else {}
+        text = caller_traceback(error) if broken_rule else application_traceback(error)
+        if text:
+            fields |= {"traceback": text, "exception": error}
         try:
             self.log_error(event, error=in_words(error), **fields)
         except BaseException as second:  # noqa: BLE001 - code of a subclass
-            self.server.log.error(event, error=in_words(error), log_error=in_words(second))
-        text = caller_traceback(error) if broken_rule else application_traceback(error)
-        if text:
-            self.server.log.traceback(text)
+            self.server.log.error(
+                event, error=in_words(error), log_error=in_words(second), traceback=text, exception=error
+            )

@@ -15,7 +15,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -29,6 +28,7 @@ from prefork.ipc.channel import Channel
 from prefork.ipc.messages import ZygoteFailed, ZygoteReady, clip
 from prefork.ipc.scoreboard import Place
 from prefork.observe.log import Log
+from prefork.observe.sinks import open_sink
 from prefork.settings.model import Settings
 from prefork.worker.boot import WorkerBoot
 from prefork.wsgi.loader import WSGIApplication
@@ -42,8 +42,7 @@ if TYPE_CHECKING:
     import ssl
 
 
-@dataclass(frozen=True, slots=True)
-class _Image:
+class _Image(msgspec.Struct, frozen=True):
     """What every worker is a copy of."""
 
     boot: Boot
@@ -95,7 +94,8 @@ def _prepare(boot: Boot, channel: Channel, environment: Mapping[str, str]) -> _I
     hygiene.die_with_parent(boot.master_pid)
     _enter_application_directory(settings)
     mode = "auto" if boot.trial and settings.app.preload == "never" else settings.app.preload
-    log = Log(boot.log_fd, settings.log.level, role="zygote", pid=os.getpid(), gen=boot.generation)
+    sink = open_sink(boot.log_fd, settings.log.format)
+    log = Log(sink, settings.log.level, role="zygote", pid=os.getpid(), gen=boot.generation)
     warm_up = warm_up_with(settings, boot.generation, boot.listeners, log)
     preloaded = preload(settings.app.target, mode, open_sockets(), boot.unsafe_note, warm_up)
     if preloaded.restart and not boot.trial:
@@ -186,7 +186,7 @@ def _live_as_worker(image: _Image, birth: Birth) -> NoReturn:
     suffix = f" [{boot.name}]" if boot.name else ""
     setproctitle(f"prefork: worker {birth.slot} gen {boot.generation}{suffix}")
     log = Log(
-        boot.log_fd,
+        open_sink(boot.log_fd, image.settings.log.format),
         image.settings.log.level,
         role="worker",
         pid=os.getpid(),
@@ -223,5 +223,5 @@ def _place(boot: Boot, birth: Birth) -> Place | None:
 
 
 def _tell_crash(log: Log, error: BaseException) -> None:
-    log.error("worker_crashed", error=f"{type(error).__name__}: {error}")
-    log.traceback("".join(traceback.format_exception(error)))
+    trace = "".join(traceback.format_exception(error))
+    log.error("worker_crashed", error=f"{type(error).__name__}: {error}", traceback=trace, exception=error)

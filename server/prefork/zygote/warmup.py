@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from prefork.observe.log import Log
-from prefork.observe.writer import LineWriter
 from prefork.settings.model import Settings
 from prefork.worker.warmup import warm_up_application
 from prefork.wsgi.loader import WSGIApplication
@@ -22,6 +21,6 @@ def warm_up_with(settings: Settings, generation: int, listeners: list[tuple[int,
 
     def warm_up(application: WSGIApplication) -> None:
         addresses = [address for _, address in listeners]
-        warm_up_application(application, settings, generation, addresses, log, LineWriter(log.fd).write)
+        warm_up_application(application, settings, generation, addresses, log)
 
     return warm_up

@@ -16,7 +16,10 @@ from hypothesis import strategies as st
 
 from prefork.errors import ConfigError
 from prefork.observe import writer
-from prefork.observe.log import MAX_LINE, Level, Log, format_line, format_time, open_log
+from prefork.observe.files import open_log
+from prefork.observe.lines import MAX_LINE, format_line, format_time
+from prefork.observe.log import Log
+from prefork.observe.record import Level
 from support.child import child
 from support.deadline import DEADLINE_S, SLOWNESS
 from support.logs import fields_of

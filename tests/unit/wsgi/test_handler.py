@@ -121,7 +121,7 @@ def test_log_error() -> None:
 
     done = exchange(broken, handler_class=Handler)
     assert errors == [("request_failed", "RuntimeError: broken application")]
-    assert done.problems == ["traceback"]
+    assert done.problems == []
 
 
 def test_address_string_is_used_in_logs() -> None:
