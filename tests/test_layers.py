@@ -22,6 +22,7 @@ ARCHITECTURE = Path(__file__).parent.parent / "docs" / "architecture.md"
 TABLE = {
     "settings": {"errors"},
     "net": {"errors"},
+    "systemd": {"errors"},
     "http": {"errors"},
     "ipc": {"errors"},
     "observe": {"errors"},
@@ -29,7 +30,7 @@ TABLE = {
     "worker": {"wsgi", "http", "net", "ipc", "observe", "settings"},
     "zygote": {"worker", "wsgi.loader", "ipc", "settings", "observe"},
     "status": {"worker", "wsgi", "http", "zygote.hygiene", "ipc", "observe", "settings"},
-    "master": {"settings", "net", "ipc", "observe"},
+    "master": {"settings", "net", "ipc", "observe", "systemd"},
 }
 """The table of `docs/architecture.md`; `errors` (imports nothing) and `cli` (imports everything) aside."""
 

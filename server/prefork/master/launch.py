@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from prefork import systemd
 from prefork.errors import BootError
 from prefork.identity import Identity
 from prefork.ipc.boot import Boot
@@ -61,18 +62,6 @@ Python of `[app] python`. Else that would start as root, and with it every .pth 
 write. Our own interpreter has run its own as root already: there the zygote steps down by itself."""
 
 _SOURCE = Path(__file__).parents[2]
-
-_NOT_FOR_CHILDREN = (
-    "NOTIFY_SOCKET",
-    "WATCHDOG_USEC",
-    "WATCHDOG_PID",
-    "LISTEN_PID",
-    "LISTEN_FDS",
-    "LISTEN_FDNAMES",
-    "LISTEN_PIDFDID",
-)
-"""What systemd tells the main process alone: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3)."""
-
 
 class Launched(msgspec.Struct, frozen=True):
     """A zygote process that has just been started, and the master's ties to it."""
@@ -141,7 +130,7 @@ def launch(
 
 def environment_for_children() -> dict[str, str]:
     """Ours, without what is for the main process alone."""
-    return {name: value for name, value in os.environ.items() if name not in _NOT_FOR_CHILDREN}
+    return {name: value for name, value in os.environ.items() if name not in systemd.VARIABLES}
 
 
 def _environment(settings: Settings) -> dict[str, str]:
