@@ -17,6 +17,8 @@ class StatusBoot(msgspec.Struct, frozen=True, kw_only=True):
     """`prefork.settings.model.Settings` as JSON, as they are for a worker whose application is the status page."""
     listeners: list[tuple[int, str]]
     """(descriptor, address as text), in the order of `[server] listen` in those settings."""
+    agents: list[int] = []
+    """Descriptors of listeners where a balancer asks for one line."""
     log_fd: int
     stacks_fd: int
     """A memfd that receives Python stacks of crashes."""

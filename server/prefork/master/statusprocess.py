@@ -54,6 +54,7 @@ class StatusPlace(msgspec.Struct, frozen=True):
 
     settings: Settings
     listeners: tuple[tuple[int, str], ...]
+    agents: tuple[int, ...]
     identity: Identity
     log_fd: int
 
@@ -63,7 +64,11 @@ def place_of(resources: Resources) -> StatusPlace | None:
     if not resources.status_listeners:
         return None
     listeners = tuple((each.fileno(), str(each.address)) for each in resources.status_listeners)
-    return StatusPlace(_settings(resources.settings), listeners, resources.identity, resources.log_fd)
+    pages = len(resources.settings.status.listen)
+    agents = tuple(fd for fd, _ in listeners[pages:])
+    return StatusPlace(
+        _settings(resources.settings), listeners[:pages], agents, resources.identity, resources.log_fd
+    )
 
 
 def _settings(settings: Settings) -> Settings:
@@ -118,6 +123,7 @@ def launch_status(processes: Processes, place: StatusPlace) -> StatusProcess:
         master_pid=os.getpid(),
         settings=msgspec.Raw(msgspec.json.encode(place.settings)),
         listeners=list(place.listeners),
+        agents=list(place.agents),
         log_fd=place.log_fd,
         stacks_fd=stacks.fd,
         questions_fd=their_questions.fileno(),
@@ -129,7 +135,7 @@ def launch_status(processes: Processes, place: StatusPlace) -> StatusProcess:
     command = [sys.executable, "-c", BOOTSTRAP, str(_SOURCE), str(their_orders.fileno()), str(boot_fd)]
     try:
         os.write(boot_fd, msgspec.json.encode(boot))
-        listeners = [fd for fd, _ in place.listeners]
+        listeners = [*(fd for fd, _ in place.listeners), *place.agents]
         pid = processes.spawn(command, environment_for_children(), [0, 1, 2, *theirs, *listeners])
     except OSError:
         for each in (orders, questions, stacks):

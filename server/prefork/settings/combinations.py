@@ -82,6 +82,8 @@ RULES = (
     Rule(("server.pid_file", "log.output", "log.access", "log.slow"), _pid_file),
     Rule(("log.access", "log.config"), log.logger_needs_config),
     Rule(("status.listen", "server.listen"), _status_listen),
+    Rule(("status.agent", "server.listen"), _status_listen),
+    Rule(("status.agent", "status.listen"), status.agent_alone),
     Rule(("server.listen", "tls.certificate"), tls.certificate_needed),
     Rule(("server.listen", "proxy.trusted"), proxy.trusted_needed),
     Rule(("tls.certificate", "server.listen"), tls.listener_needed),

@@ -85,7 +85,6 @@ def agent_alone(agent: tuple[Listen, ...], listen: tuple[Listen, ...]) -> str | 
     if agent and not listen:
         return "needs listen in [status] beside it: health checks ask there"
     for entry in agent:
-        endpoint = parse_endpoint(entry.address, "/")
-        if any(endpoint.collides_with(parse_endpoint(other.address, "/")) for other in listen):
+        if any(collide(entry, other) for other in listen):
             return f'must not name "{entry.address}", which is in listen as well'
     return None

@@ -24,6 +24,7 @@ from prefork.ipc.messages import WorkerFailed, clip
 from prefork.ipc.statusboot import StatusBoot
 from prefork.observe.log import Log
 from prefork.settings.model import Settings
+from prefork.status.agent import Agent
 from prefork.status.application import StatusApplication
 from prefork.status.history import History
 from prefork.status.memory import Memories
@@ -74,6 +75,7 @@ def _serve(boot: StatusBoot, orders: Channel) -> None:
     source = Source(Channel.from_fd(boot.questions_fd), time.monotonic)
     sampler = Sampler(source, History(), time.monotonic, time.time)
     sampler.start()
+    Agent(boot.agents, lambda: None if (answer := source.ask()) is None else answer.status).start()
     application = StatusApplication(source, sampler, Memories(time.monotonic), log)
     run(
         WorkerBoot(

@@ -74,6 +74,7 @@ OTHER: dict[str, Any] = {
     "proxy.headers": "none",
     "static.places": {"/static": StaticPlace(directory="/srv/static")},
     "status.listen": (Listen("127.0.0.1:9180"),),
+    "status.agent": (Listen("127.0.0.1:9181"),),
     "log.level": "debug",
     "log.output": "/var/log/till",
     "log.format": "json",
