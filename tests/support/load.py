@@ -14,7 +14,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from support.deadline import DEADLINE_S, SLOWNESS
@@ -63,14 +63,25 @@ class Load:
     """
 
     def __init__(
-        self, address: str, path: str = "/", *, keep_alive: int = 64, fresh: int = 16, pace_s: float = 0.1
+        self,
+        address: str,
+        path: str = "/",
+        *,
+        keep_alive: int = 64,
+        fresh: int = 16,
+        pace_s: float = 0.1,
+        method: str = "GET",
+        body: bytes | None = None,
+        enter: Callable[[], None] = lambda: None,
     ) -> None:
+        """`enter` is called by the clients' thread before it does anything: for a network of its own."""
         host, _, port = address.rpartition(":")
         self._target = (host, int(port))
         self._pace_s = pace_s
+        self._enter = enter
         self._requests = {
-            True: encode("GET", path),
-            False: encode("GET", path, [("Connection", "close")]),
+            True: encode(method, path, body=body),
+            False: encode(method, path, [("Connection", "close")], body),
         }
         self._clients = [_Client(number, number < keep_alive) for number in range(keep_alive + fresh)]
         self._selector = selectors.DefaultSelector()
@@ -114,6 +125,7 @@ class Load:
 
     def _run(self) -> None:
         try:
+            self._enter()
             self._work()
         except BaseException as error:  # noqa: BLE001 - told to the test
             self._error = error
