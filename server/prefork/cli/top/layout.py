@@ -27,7 +27,7 @@ def layout(height: int, workers: int, *, pane: bool) -> Layout:
     room = max(2, height - summary - 2)
     if not pane:
         return Layout(summary, room, 0)
-    upper = min(max(1, workers), max(3, room // 3))
+    upper = min(max(1, workers), max(3, room // 3), max(1, room - 2))
     return Layout(summary, upper, max(1, room - upper - 1))
 
 
