@@ -16,7 +16,8 @@ import os
 import select
 import socket
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from prefork.worker.connections import Connections
 from prefork.worker.executors import Executor
@@ -56,8 +57,7 @@ EVICT = 16
 """Connections closed at once to make room: looking for them costs as much as accepting a few dozen."""
 
 
-@dataclass(frozen=True, slots=True)
-class Door:
+class Door(msgspec.Struct, frozen=True):
     """One listener as a worker sees it."""
 
     sock: socket.socket
@@ -97,7 +97,7 @@ class Acceptor:
         self._turn_of_new_at = NEVER
         self._finished_before = 0
         self.deadline = NEVER
-        self.bucket = 0
+        self.bucket: float = 0
         connections.on_room = self.resume
 
     # Listening or not -------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from prefork.worker.executors import Executor, Leftovers, Step
 from prefork.worker.loop import READ, WRITE
 from prefork.worker.pace import extended, unread
 from prefork.worker.sender import Sender
+from prefork.worker.takeover import Claim
 from prefork.worker.timers import NEVER
 from prefork.worker.transport import Transport
 
@@ -115,7 +116,7 @@ class Connection:
         self.parked = False
         """Taken out of epoll because the client sent more while `busy`."""
         self.deadline = home.clock() + home.times.header_s
-        self.bucket = 0
+        self.bucket: float = 0
 
     # Reading: loop thread ---------------------------------------------------------------------------------------
 
@@ -221,6 +222,8 @@ class Connection:
         self._served += 1
         request.environ["prefork.connection"] = (self._number, self._served)
         self._executor = home.inline if self._exchange.take(request) else home.executor
+        if home.on_claim is not None:
+            self._sender.claim = None if self._executor is home.inline else Claim(self)
         self._hand_over(RESPOND)
 
     def _hand_over(self, step: Step) -> None:
@@ -250,7 +253,9 @@ class Connection:
         """Goes on with the exchange. True: at rest again, the loop need not be told."""
         exchange = self._exchange
         outcome = exchange.perform(step)
-        if outcome is WAITING:
+        if (
+            outcome is WAITING
+        ):  # (TAKEN_OVER: the connection is the loop's, or gone; `settle` only takes note)
             return False
         after = exchange.leave(outcome)
         at_rest = outcome is COMPLETE and self._rest_without_loop()
@@ -284,6 +289,10 @@ class Connection:
 
     def settle(self) -> None:
         """The application's step is over and something is left to do: flush, next request, or goodbye."""
+        if self.phase is not APPLICATION:
+            self._exchange.forget()
+            self._home.taken_over(-1)
+            return
         self.busy = self.parked = False
         response = self._exchange.response
         if response is None:  # given up
@@ -345,6 +354,15 @@ class Connection:
         self._exchange.lost = why
         self._sender.clear()
         self._hand_over(ABANDON)
+
+    def answer_instead(self) -> None:
+        """The thread that has the request does not come back and has sent nothing; the loop has its claim (see `takeover`).
+
+        From here on the connection is the loop's again, and ends."""
+        self._home.taken_over(1)
+        self.busy = False
+        self._sender.send_now(self._exchange.answer_instead())
+        self._linger()
 
     # Ending: loop thread ------------------------------------------------------------------------------------------
 

@@ -50,7 +50,7 @@ class Departure:
         self.reason = ""
         """Why the worker leaves; empty while it stays."""
         self.deadline = NEVER
-        self.bucket = 0
+        self.bucket: float = 0
         loop.add(channel.fileno(), 1, self._on_message)
 
     def _on_message(self, _events: int) -> None:

@@ -4,7 +4,7 @@ The master decides that a request has taken too long, writes its number into the
 Here RequestTimeout is raised in that thread, while it is inside the application, or not at all: a thread opens its *gate* when it
 enters the application and shuts it when it comes back. In the main thread the signal's handler raises by itself
 (system calls, lock waits and sleeps end with EINTR). In a pool thread an asynchronous exception is set, which arrives with
-the next byte code: code in C that waits or computes is not interrupted, that is what `kill_after` is for.
+the next byte code: code in C that waits or computes is not interrupted. For that there is `takeover`, and then `kill_after`.
 
 Owns: the gates, and the hand-shake that keeps an interruption from landing in prefork's own code or in the next request. Runs
 in the worker. Must not know: limits, the scoreboard's layout, HTTP.
@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from prefork.errors import RequestTimeout
 from prefork.ipc.boot import INTERRUPT_SIGNAL
 from prefork.ipc.seat import Seat
+from prefork.worker.takeover import Claim, Takeovers
 from prefork.wsgi.context import WSGIApplication
 from prefork.wsgi.filewrapper import FileWrapper
 
@@ -84,7 +85,7 @@ class ThreadGate:
     first shuts the gate and then looks whether the loop is at it; the loop first says that it is, then looks at the gate.
     """
 
-    __slots__ = ("_at_it", "_due", "_fired", "_seat", "_thread", "inside")
+    __slots__ = ("_at_it", "_due", "_fired", "_seat", "_thread", "claim", "inside")
 
     def __init__(self, seat: Seat, thread: int) -> None:
         self._seat = seat
@@ -93,6 +94,8 @@ class ThreadGate:
         self._fired = 0
         self._at_it = False
         self.inside = False
+        self.claim: tuple[int, Claim] | None = None
+        """Of the step with this number: who may answer."""
 
     def enter(self) -> None:
         """From here on the request may be interrupted. Raises RequestTimeout if that is overdue."""
@@ -110,8 +113,10 @@ class ThreadGate:
         if self._fired == self._seat.number:
             _clear_async_exc(self._thread, None)
 
-    def interrupt(self) -> None:
-        """Loop thread: if the thread runs the step that the master wants interrupted, raise RequestTimeout there."""
+    def interrupt(self) -> Claim | None:
+        """Loop thread: if the thread runs the step that the master wants interrupted, raise RequestTimeout there.
+
+        Returns the claim of that step, if it has one."""
         number = self._seat.wanted
         self._due = number
         self._at_it = True
@@ -119,6 +124,8 @@ class ThreadGate:
             self._fired = number
             _set_async_exc(self._thread, RequestTimeout)
         self._at_it = False
+        step = self.claim
+        return step[1] if step is not None and step[0] == number else None
 
 
 Gate = MainGate | ThreadGate
@@ -144,18 +151,30 @@ class Interruptions:
         """The calling thread is one of a pool that runs the application."""
         self._gates[get_ident()] = ThreadGate(seat, get_ident())
 
-    def listen_for_threads(self, post: Callable[[Callable[[], None]], None]) -> None:
-        """The calling thread is the loop's: it takes the signal for the pool. `post` has it act between two callbacks."""
+    def listen_for_threads(self, post: Callable[[Callable[[], None]], None], takeovers: Takeovers) -> None:
+        """The calling thread is the loop's: it takes the signal for the pool. `post` has it act between two callbacks;
+        `takeovers` has those that do not come back."""
+
+        def act() -> None:
+            self._interrupt_threads(takeovers)
 
         def handle(_number: int, _frame: FrameType | None) -> None:
-            post(self._interrupt_threads)
+            post(act)
 
         signal.signal(INTERRUPT_SIGNAL, handle)
 
-    def _interrupt_threads(self) -> None:
+    def _interrupt_threads(self, takeovers: Takeovers) -> None:
         for gate in list(self._gates.values()):
             if isinstance(gate, ThreadGate):
-                gate.interrupt()
+                claim = gate.interrupt()
+                if claim is not None:
+                    takeovers.expect(claim)
+
+    def began(self, number: int, claim: Claim) -> None:
+        """The calling thread begins the step with this number on its seat; whoever has `claim` may use the socket."""
+        gate = self._gates.get(get_ident())
+        if isinstance(gate, ThreadGate):
+            gate.claim = (number, claim)
 
     def watched(self, application: WSGIApplication) -> WSGIApplication:
         """`application`, with the gate open while a thread is inside it: its call, its iteration, its close()."""

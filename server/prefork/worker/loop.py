@@ -48,6 +48,8 @@ class EventLoop:
         self._ahead: dict[int, Callable[[], None]] = {}
         self.watch = self._wheel.watch
         """watch(timed): see to its deadline."""
+        self.watch_exactly = self._wheel.watch_exactly
+        """As `watch`, to the millisecond instead of the second."""
         self.forget = self._wheel.forget
         self.add(self._wake_fd, READ, self._on_wake)
 

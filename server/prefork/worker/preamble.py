@@ -79,7 +79,7 @@ class Preamble:
         """What the proxy said, once it is here."""
         self.tls: TlsTransport | None = None
         self.deadline = home.loop.now + home.times.header_s
-        self.bucket = 0
+        self.bucket: float = 0
 
     def start(self) -> None:
         """Begins; the first bytes may be here already."""

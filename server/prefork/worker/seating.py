@@ -12,6 +12,7 @@ from prefork.ipc.scoreboard import map_row, seats_for
 from prefork.ipc.seat import here
 from prefork.worker.boot import WorkerBoot
 from prefork.worker.interruption import Interruptions
+from prefork.worker.takeover import Claim, Takeovers
 from prefork.wsgi.context import WSGIApplication
 
 
@@ -41,11 +42,17 @@ class Seating:
         if self._interruptions is not None:
             self._interruptions.add_thread(self._seats[index])
 
-    def serve_pool(self, post: Callable[[Callable[[], None]], None]) -> None:
-        """The calling thread, which is the main thread, runs the loop beside a pool; `post` has it act between two callbacks."""
+    def serve_pool(
+        self, post: Callable[[Callable[[], None]], None], takeovers: Takeovers
+    ) -> Callable[[int, Claim], None] | None:
+        """The calling thread, which is the main thread, runs the loop beside a pool; `post` has it act between two callbacks.
+
+        Returns what threads are to tell the step and the claim of each request they begin; None: there is no limit."""
         self._take(-1)
-        if self._interruptions is not None:
-            self._interruptions.listen_for_threads(post)
+        if self._interruptions is None:
+            return None
+        self._interruptions.listen_for_threads(post, takeovers)
+        return self._interruptions.began
 
     def _take(self, index: int) -> None:
         here.seat = self._seats[index]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from prefork.ipc.seat import Seat, here
 from prefork.worker.outbox import Outbox
+from prefork.worker.takeover import ANSWERED, Claim
 from prefork.worker.transport import Transport
 from prefork.wsgi.filewrapper import FileSpan
 from prefork.wsgi.response import ClientGoneError, Output, Response
@@ -22,10 +23,14 @@ TURN_BYTES = 256 * 1024
 class Sender:
     """Sends to one socket, in order."""
 
-    __slots__ = ("_outbox", "_sock")
+    __slots__ = ("_outbox", "_sock", "claim")
 
     def __init__(self, sock: Transport) -> None:
         self._sock = sock
+        self.claim: Claim | None = None
+        """The right to use the socket, for a thread from which the loop may take that away (see `takeover`).
+
+        Taken before the first byte of a response, and kept."""
         self._outbox = Outbox()
 
     @property
@@ -48,6 +53,8 @@ class Sender:
             return False
         left = TURN_BYTES
         while not response.done and (output := pull(response)) is not None:
+            if self.claim is not None and not self.claim.take():
+                raise ConnectionAbortedError(ANSWERED)
             if not outbox.empty:
                 # write() or an interim response inside of `pull` did not go out entirely: this comes behind it.
                 self._put_behind(output)
@@ -105,6 +112,8 @@ class Sender:
     def write_through(self, data: bytes) -> None:
         """PEP 3333 write() and interim responses: send what the socket takes, keep the rest. Raises ClientGoneError, or OSError
         when the rest cannot be kept."""
+        if self.claim is not None and not self.claim.take():
+            raise ClientGoneError(ANSWERED)
         outbox = self._outbox
         sent = 0
         if outbox.empty:

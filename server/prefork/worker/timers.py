@@ -24,18 +24,18 @@ class Timed(Protocol):
 
     deadline: float
     """Monotonic seconds, NEVER while no limit runs."""
-    bucket: int
+    bucket: float
     """Where the wheel keeps it, 0: nowhere. Only the wheel writes it."""
 
 
 class DeadlineWheel:
-    """Deadlines with a resolution of one second, never early."""
+    """Deadlines with a resolution of one second (unless asked for better), never early."""
 
     __slots__ = ("_buckets", "_next", "_recheck_s")
 
     def __init__(self, recheck_s: float) -> None:
-        self._buckets: dict[int, set[Timed]] = {}
-        self._next = 0
+        self._buckets: dict[float, set[Timed]] = {}
+        self._next: float = 0
         self._recheck_s = max(recheck_s, 1.0)
         """How long those with NEVER are put off: at most the shortest limit that another thread may set meanwhile."""
 
@@ -51,6 +51,10 @@ class DeadlineWheel:
                 return
             self.forget(timed)
         self._put(key, timed)
+
+    def watch_exactly(self, timed: Timed) -> None:
+        """As `watch`, for one of a few whose seconds are too long; nothing may be watching it yet."""
+        self._put(timed.deadline, timed)
 
     def forget(self, timed: Timed) -> None:
         """`timed` is gone."""
@@ -90,7 +94,7 @@ class DeadlineWheel:
                 self._next = min(self._buckets, default=0)
         return expired
 
-    def _put(self, key: int, timed: Timed) -> None:
+    def _put(self, key: float, timed: Timed) -> None:
         timed.bucket = key
         members = self._buckets.get(key)
         if members is None:

@@ -196,6 +196,8 @@ class WSGIRequestHandler:
             response.close()
         except BaseException as error:  # noqa: BLE001 - application code
             self._report(error, "close_failed")
+        response.ended = True
+        response.line = self.request_line()
 
     def let_go(self, response: Response) -> None:
         """The end of the request. An idle connection keeps nothing of it alive: frameworks put their objects into the environ."""
