@@ -20,6 +20,7 @@ from prefork.cli import (
     stacks,
     status,
     stop,
+    systemd_unit,
     top,
     upgrade,
 )
@@ -42,6 +43,7 @@ _MODULES = (
     reopen_logs,
     stacks,
     upgrade,
+    systemd_unit,
 )
 
 COMMANDS: dict[str, Command] = {module.COMMAND.name: module.COMMAND for module in _MODULES}
