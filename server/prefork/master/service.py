@@ -200,17 +200,19 @@ class Service:
             return
         now = self._clock()
         self._notifier.flush()
+        if self._extends and now >= self._extend_at:
+            self._extend()
+        fields: dict[str, object] = {}
         if self._told.watchdog_s and now >= self._ping_at:
             self._measure(now)
             self._changed = True
-            self._say(**self._ping())
-        if self._extends and now >= self._extend_at:
-            self._extend()
+            fields = self._ping()
         if self._changed and self._status is not None:
             self._changed = False
             line = self._line()
             if line != self._said:
-                self._say(STATUS=line)
+                fields["STATUS"] = line
+        self._say(**fields)
         if self._notifier.error and not self._complained and self._journal is not None:
             self._complained = True
             self._journal.warning("systemd_not_notified", error=self._notifier.error)

@@ -13,7 +13,7 @@ def status_line(status: Status, rate_per_s: float | None, failure: str) -> str:
     text = _state(status)
     if status.state in ("serving", "reloading", "rolling back", "draining") and rate_per_s is not None:
         text += f", {_rate(rate_per_s)} requests/s"
-    return f"{text}; {failure}" if failure else text
+    return f"{text}; {failure}" if failure and status.state != "stopping" else text
 
 
 def _state(status: Status) -> str:
