@@ -21,11 +21,14 @@ import fcntl
 import mmap
 import os
 import struct
-from dataclasses import dataclass
+from operator import add
 
-from prefork.ipc.seat import SEAT_BYTES, Running, Seat, Totals, read_running, read_totals
+import msgspec
 
-VERSION = 1
+from prefork.ipc.seat import COUNTERS_AT, SEAT_BYTES, Running, Seat, mark_wanted, read_running
+from prefork.ipc.totals import COUNTERS, COUNTERS_BYTES, Totals, read_counters, totals, write_counters
+
+VERSION = 2
 """Of the layout. A worker that knows another one keeps its row to itself."""
 
 MAGIC = b"prefork\0"
@@ -37,14 +40,14 @@ ROW_HEADER_BYTES = 2048
 _FILE = struct.Struct("@8sQQQQ")
 """magic, version, page, size of a row's header, size of a seat."""
 
-_EPOCH_BEFORE, _GONE, _EPOCH_AFTER = 512, 520, 1016
-"""The counters of workers that are gone, and the epoch around them: odd while a row is being collected."""
+_GONE, _GONE_CONNECTIONS = 512, 512 + COUNTERS_BYTES
+"""The counters of workers that are gone, as a seat has them, and how many connections they have accepted."""
 
 _ROW = struct.Struct("@QQQQ")
 """worker id (0: free), seats, number ("worker 2"), generation. Written by the master."""
 
-_WORKERS_PART = 64
-"""From here on the header is written by the worker: pid, open connections."""
+_WORKERS_PART, _OPEN, _OPENED = 64, 72, 80
+"""From here on the header is written by the worker: pid, open connections, connections so far."""
 
 _NUMBER = struct.Struct("@Q")
 
@@ -59,8 +62,7 @@ def seats_for(threads: int) -> int:
     return threads if threads == 1 else threads + 1
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where a worker finds its row."""
 
     fd: int
@@ -80,9 +82,10 @@ class Row:
         self._header[0] = os.getpid()
         self.seats = [Seat(memory, ROW_HEADER_BYTES + index * SEAT_BYTES) for index in range(seats)]
 
-    def count_connections(self, count: int) -> None:
-        """So many are open now."""
+    def count_connections(self, count: int, opened: int) -> None:
+        """`count` are open now, `opened` have been so far."""
         self._header[1] = count
+        self._header[2] = opened
 
 
 def map_row(place: Place | None, seats: int) -> Row:
@@ -101,8 +104,7 @@ def _file_head() -> tuple[bytes, int, int, int, int]:
 # master -------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Assigned:
+class _Assigned(msgspec.Struct):
     offset: int
     memory: mmap.mmap
     seats: int
@@ -120,8 +122,7 @@ class Scoreboard:
         self._end = PAGE
         self._free: dict[int, list[int]] = {}
         self._rows: dict[int, _Assigned] = {}
-        self._gone = Totals()
-        self._epoch = 0
+        self._gone, self._gone_connections = [0] * COUNTERS, 0
 
     @classmethod
     def inherited(cls, fd: int) -> Scoreboard:
@@ -130,8 +131,8 @@ class Scoreboard:
         board.fd = fd
         os.set_inheritable(fd, False)
         board._file = mmap.mmap(fd, PAGE)
-        board._gone = Totals(*struct.unpack_from(f"@{len(Totals())}Q", board._file, _GONE))
-        (board._epoch,) = _NUMBER.unpack_from(board._file, _EPOCH_BEFORE)
+        board._gone = read_counters(board._file, [_GONE])
+        (board._gone_connections,) = _NUMBER.unpack_from(board._file, _GONE_CONNECTIONS)
         board._free, board._rows = {}, {}
         board._end, size = PAGE, os.fstat(fd).st_size
         while board._end + PAGE <= size:
@@ -171,35 +172,27 @@ class Scoreboard:
     def release(self, worker: int) -> None:
         """The worker has been collected: its counters are kept, its row is free."""
         row = self._rows.pop(worker)
-        self._bracket(_EPOCH_BEFORE)
-        for index in range(row.seats):
-            self._gone += read_totals(row.memory, _seat_at(index))
-        struct.pack_into(f"@{len(self._gone)}Q", self._file, _GONE, *self._gone)
+        self._gone = list(map(add, self._gone, _counted(row)))
+        self._gone_connections += _number(row, _OPENED)
+        write_counters(self._file, _GONE, self._gone)
+        _NUMBER.pack_into(self._file, _GONE_CONNECTIONS, self._gone_connections)
         _NUMBER.pack_into(row.memory, 0, 0)
-        self._bracket(_EPOCH_AFTER)
         self._free.setdefault(len(row.memory), []).append(row.offset)
         row.memory.close()
 
-    def _bracket(self, at: int) -> None:
-        if at == _EPOCH_BEFORE:
-            self._epoch += 1
-        _NUMBER.pack_into(self._file, at, self._epoch)
+    @property
+    def gone(self) -> Totals:
+        """What workers that are gone have counted."""
+        return totals(self._gone, self._gone_connections)
 
     def totals(self) -> Totals:
         """What all workers have counted, those that are gone included."""
-        total = self._gone
-        for row in self._rows.values():
-            for index in range(row.seats):
-                total += read_totals(row.memory, _seat_at(index))
-        return total
+        return sum(map(_totals, self._rows.values()), start=self.gone)
 
     def totals_of(self, worker: int) -> Totals | None:
         """What this worker has counted; None if it has no row."""
         row = self._rows.get(worker)
-        if row is None:
-            return None
-        counted = (read_totals(row.memory, _seat_at(index)) for index in range(row.seats))
-        return sum(counted, start=Totals())
+        return None if row is None else _totals(row)
 
     def running(self, worker: int) -> list[Running]:
         """The requests that the worker's threads run at this moment."""
@@ -219,15 +212,12 @@ class Scoreboard:
     def connections(self, worker: int) -> int:
         """How many connections the worker has open."""
         row = self._rows.get(worker)
-        if row is None:
-            return 0
-        (count,) = _NUMBER.unpack_from(row.memory, _WORKERS_PART + 8)
-        return int(count)
+        return 0 if row is None else _number(row, _OPEN)
 
     def want_interrupted(self, worker: int, seat: int, request: int) -> None:
         """Mark the request that a signal to this worker is meant for (see `Seat.wanted`)."""
         row = self._rows[worker]
-        Seat.mark_wanted(row.memory, _seat_at(seat), request)
+        mark_wanted(row.memory, _seat_at(seat), request)
 
     def close(self) -> None:
         """Give the memory back."""
@@ -236,6 +226,19 @@ class Scoreboard:
         self._rows.clear()
         self._file.close()
         os.close(self.fd)
+
+
+def _counted(row: _Assigned) -> list[int]:
+    return read_counters(row.memory, [_seat_at(index) + COUNTERS_AT for index in range(row.seats)])
+
+
+def _totals(row: _Assigned) -> Totals:
+    return totals(_counted(row), _number(row, _OPENED))
+
+
+def _number(row: _Assigned, at: int) -> int:
+    (number,) = _NUMBER.unpack_from(row.memory, at)
+    return int(number)
 
 
 def _seat_at(index: int) -> int:

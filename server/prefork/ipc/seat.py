@@ -16,8 +16,22 @@ import threading
 import time
 from typing import NamedTuple
 
+from prefork.ipc.histogram import bucket
+from prefork.ipc.totals import (
+    BUSY,
+    BYTES_IN,
+    BYTES_OUT,
+    CLASSES,
+    COUNTERS_BYTES,
+    DURATION,
+    EXCEPTIONS,
+    QUEUED,
+    QUEUED_SUM,
+    SHED,
+)
+
 SEAT_BYTES = 2048
-"""Half of it is room for histograms."""
+"""Most of it are histograms."""
 
 _LINE, _CLIENT = 256, 64
 
@@ -28,15 +42,17 @@ _STEP_AT = 8
 
 # Indexes of eight bytes into a seat.
 _NUMBER_BEFORE, _PROGRESS, _EXTENSION = 0, 2, 3
-_THREAD = 48
-_WANTED = 49
-_FINISHED = 64
-_CLASSES = 64
-"""Responses by the first digit of their status, 1 to 5, follow at `_CLASSES + digit`."""
-_BYTES_OUT, _BUSY, _EXCEPTIONS, _SHED = 74, 75, 76, 77
+_THREAD, _WANTED, _FINISHED = 45, 46, 47
+COUNTERS_AT = 8 * 48
+"""Where in a seat its counters begin, see `prefork.ipc.totals`."""
+_CLASSES = COUNTERS_AT // 8 + CLASSES - 1
+"""Responses by the first digit of their status follow at `_CLASSES + digit`."""
+_BYTES_IN, _BYTES_OUT, _BUSY, _EXCEPTIONS, _SHED, _QUEUED_SUM = (
+    COUNTERS_AT // 8 + each for each in (BYTES_IN, BYTES_OUT, BUSY, EXCEPTIONS, SHED, QUEUED_SUM)
+)
+_DURATION, _QUEUED = COUNTERS_AT // 8 + DURATION, COUNTERS_AT // 8 + QUEUED
+assert COUNTERS_AT + COUNTERS_BYTES <= SEAT_BYTES
 
-_COUNTERS = struct.Struct("@5Q32x4Q")
-"""Between them, what applications may answer beyond 599: counted, so that it goes nowhere else, and not shown."""
 _NUMBER = struct.Struct("@Q")
 
 _monotonic_ns = time.monotonic_ns
@@ -59,32 +75,6 @@ class Running(NamedTuple):
     """threading.get_ident()."""
 
 
-class Totals(NamedTuple):
-    """What has been counted since the start."""
-
-    status_1xx: int = 0
-    status_2xx: int = 0
-    status_3xx: int = 0
-    status_4xx: int = 0
-    status_5xx: int = 0
-    bytes_out: int = 0
-    """Of bodies."""
-    busy_ns: int = 0
-    """Time that threads spent on requests."""
-    exceptions: int = 0
-    """Raised by the application."""
-    shed: int = 0
-    """Turned away because they had waited too long."""
-
-    @property
-    def requests(self) -> int:
-        """All that were answered."""
-        return sum(self[:5])
-
-    def __add__(self, other: tuple[int, ...]) -> Totals:  # type: ignore[override]
-        return Totals(*(ours + theirs for ours, theirs in zip(self, other, strict=True)))
-
-
 class Seat:
     """Written by the thread that sits here and nobody else; `wanted` is the master's."""
 
@@ -102,14 +92,18 @@ class Seat:
         """The thread with this ident sits here from now on."""
         self._fields[_THREAD] = thread
 
-    def begin(self, line: str, client: str, extension_ns: int = 0) -> None:
-        """A step begins: about 0.3 microseconds."""
+    def begin(self, line: str, client: str, queued_ns: int = -1, extension_ns: int = 0) -> None:
+        """A step begins. `queued_ns`: how long the request has waited for its turn; negative: it had its turn before."""
         number = self.number = self.number + 1
         now = self._began_ns = _monotonic_ns()
-        self._fields[_NUMBER_BEFORE] = number
+        fields = self._fields
+        fields[_NUMBER_BEFORE] = number
         _STEP.pack_into(
             self._memory, self._step_at, now, now, extension_ns, line.encode(), client.encode(), number
         )
+        if queued_ns >= 0:
+            fields[_QUEUED_SUM] += queued_ns
+            fields[_QUEUED + bucket(queued_ns)] += 1
 
     def progress(self) -> None:
         """The application has given a piece of its response, and is asked for the next."""
@@ -126,12 +120,16 @@ class Seat:
         fields[_FINISHED] = self.number
         return fields[_EXTENSION]
 
-    def finish(self, status: int, body_bytes: int) -> None:
-        """The response is out, or given up: about 0.4 microseconds."""
+    def finish(self, status: int, bytes_out: int, bytes_in: int = 0, began_ns: int = 0) -> None:
+        """The response is out, or given up. `began_ns`: when the request had its turn, if that was before this step; in
+        nanoseconds of CLOCK_MONOTONIC."""
         fields = self._fields
+        now = _monotonic_ns()
         fields[_CLASSES + status // 100] += 1
-        fields[_BYTES_OUT] += body_bytes
-        fields[_BUSY] += _monotonic_ns() - self._began_ns
+        fields[_BYTES_IN] += bytes_in
+        fields[_BYTES_OUT] += bytes_out
+        fields[_BUSY] += now - self._began_ns
+        fields[_DURATION + bucket(now - (began_ns or self._began_ns))] += 1
         fields[_FINISHED] = self.number
 
     def count_exceptions(self, count: int) -> None:
@@ -147,11 +145,6 @@ class Seat:
         """The number of the step that the master wants interrupted."""
         return self._fields[_WANTED]
 
-    @staticmethod
-    def mark_wanted(memory: mmap.mmap, at: int, number: int) -> None:
-        """For the master: set `wanted` of the seat at `at`."""
-        _NUMBER.pack_into(memory, at + 8 * _WANTED, number)
-
 
 class _Here(threading.local):
     """Each thread's own seat; one that nobody else sees until it is given a place on the scoreboard."""
@@ -164,7 +157,7 @@ here = _Here()
 """`here.seat`: where the calling thread sits."""
 
 
-# readers ------------------------------------------------------------------------------------------------------------
+# master -------------------------------------------------------------------------------------------------------------
 
 _ATTEMPTS = 8
 """A step is written in a third of a microsecond; whoever finds it half written this often reads a dead writer's."""
@@ -186,9 +179,9 @@ def read_running(memory: mmap.mmap, at: int, index: int) -> Running | None:
     return None
 
 
-def read_totals(memory: mmap.mmap, at: int) -> Totals:
-    """The counters of the seat at `at`."""
-    return Totals(*_COUNTERS.unpack_from(memory, at + 8 * (_CLASSES + 1)))
+def mark_wanted(memory: mmap.mmap, at: int, number: int) -> None:
+    """Set `wanted` of the seat at `at`."""
+    _NUMBER.pack_into(memory, at + 8 * _WANTED, number)
 
 
 def _text(field: bytes) -> str:

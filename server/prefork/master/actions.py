@@ -6,7 +6,7 @@ Runs in: master. Pure. Must not know: how an action is carried out (see `effects
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from prefork.master import scaling
 from prefork.master.recycling import MEASURE_EVERY_S
@@ -19,14 +19,14 @@ from prefork.master.state import (
     GenerationPhase,
     Phase,
     Pool,
+    Slot,
     Stop,
     Worker,
     ZygotePhase,
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SpawnWorker:
+class SpawnWorker(msgspec.Struct, frozen=True):
     """Have the zygote of `generation` fork a worker for `slot`."""
 
     worker: int
@@ -34,159 +34,135 @@ class SpawnWorker:
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class DrainWorker:
+class DrainWorker(msgspec.Struct, frozen=True):
     """Tell a worker to finish what it has and leave."""
 
     worker: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class StopWorker:
+class StopWorker(msgspec.Struct, frozen=True):
     """Tell a worker to leave at once."""
 
     worker: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class TerminateWorker:
+class TerminateWorker(msgspec.Struct, frozen=True):
     """End a worker that does not serve yet (SIGTERM)."""
 
     worker: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class DumpWorker:
+class DumpWorker(msgspec.Struct, frozen=True):
     """Ask a worker that hangs for its Python stacks."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class KillWorker:
+class KillWorker(msgspec.Struct, frozen=True):
     """SIGKILL."""
 
     worker: int
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class RecycleWorker:
+class RecycleWorker(msgspec.Struct, frozen=True):
     """Mark a worker: it serves until its replacement does."""
 
     worker: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class MeasureMemory:
+class MeasureMemory(msgspec.Struct, frozen=True):
     """Look at the memory of every worker."""
 
 
-@dataclass(frozen=True, slots=True)
-class MeasureLoad:
+class MeasureLoad(msgspec.Struct, frozen=True):
     """Look at how busy the workers are, and who waits."""
 
 
-@dataclass(frozen=True, slots=True)
-class CheckQueue:
+class CheckQueue(msgspec.Struct, frozen=True):
     """Look who waits to be accepted."""
 
 
-@dataclass(frozen=True, slots=True)
-class EndDrain:
+class EndDrain(msgspec.Struct, frozen=True):
     """Balancers have had their time: if a stop was to follow, it begins."""
 
 
-@dataclass(frozen=True, slots=True)
-class BeginReload:
+class BeginReload(msgspec.Struct, frozen=True):
     """Read the settings and start the zygote of a new generation."""
 
 
-@dataclass(frozen=True, slots=True)
-class BeginRestart:
+class BeginRestart(msgspec.Struct, frozen=True):
     """Start a new generation with the settings of the active one, whose zygote died."""
 
 
-@dataclass(frozen=True, slots=True)
-class BeginRollback:
+class BeginRollback(msgspec.Struct, frozen=True):
     """Give the parked generation what it needs to serve again."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Retire:
+class Retire(msgspec.Struct, frozen=True):
     """The parked generation is given up: it will not come back."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class TryUpgrade:
+class TryUpgrade(msgspec.Struct, frozen=True):
     """Run the new program in a child, to see whether it could take over."""
 
 
-@dataclass(frozen=True, slots=True)
-class KillTrial:
+class KillTrial(msgspec.Struct, frozen=True):
     """SIGKILL."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class ExecuteProgram:
+class ExecuteProgram(msgspec.Struct, frozen=True):
     """Become the new program."""
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(msgspec.Struct, frozen=True):
     """The candidate has proved itself: it is the active generation now."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Abort:
+class Abort(msgspec.Struct, frozen=True):
     """The candidate failed: close what was opened for it."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Forget:
+class Forget(msgspec.Struct, frozen=True):
     """Nothing of a generation is left: release what the master keeps for it."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class ExitZygote:
+class ExitZygote(msgspec.Struct, frozen=True):
     """Tell a zygote to leave."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class DumpZygote:
+class DumpZygote(msgspec.Struct, frozen=True):
     """Ask a zygote that hangs for its Python stacks."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class KillZygote:
+class KillZygote(msgspec.Struct, frozen=True):
     """SIGKILL."""
 
     generation: int
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(msgspec.Struct, frozen=True):
     """Nothing is left to supervise: leave the loop."""
 
 

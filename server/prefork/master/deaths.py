@@ -69,6 +69,9 @@ def process_ended(pool: Pool, event: ProcessEnded, now: float) -> list[Note]:
 
 def _worker_ended(pool: Pool, worker: Worker, event: ProcessEnded, now: float) -> list[Note]:
     del pool.workers[worker.id]
+    pool.gone_cpu_s += event.exit.cpu_s
+    slot = pool.slots.setdefault(worker.slot, Slot(worker.slot))
+    slot.last_exit = worker.killed or worker.replace or worker.reason or str(event.exit)
     fields: dict[str, object] = {
         "worker": worker.slot,
         "gen": worker.generation,

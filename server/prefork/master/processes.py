@@ -15,21 +15,32 @@ import ctypes
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(msgspec.Struct, frozen=True):
     """How a process ended: one of the two is set."""
 
     pid: int
     code: int | None = None
     signal: int | None = None
-    peak_memory: int = field(default=0, compare=False)
+    peak_memory: int = 0
     """Bytes that were resident at its largest, or that of a program it ran (getrusage(2), ru_maxrss); 0: unknown."""
+    cpu_s: float = 0.0
+    """Processor time it has used, user and system."""
+
+    def __eq__(self, other: object) -> bool:
+        """What it has used is no part of how it ended."""
+        if not isinstance(other, Exit):
+            return NotImplemented
+        return (self.pid, self.code, self.signal) == (other.pid, other.code, other.signal)
+
+    def __hash__(self) -> int:
+        return hash((self.pid, self.code, self.signal))
 
     def __str__(self) -> str:
         if self.signal is not None:
@@ -115,9 +126,10 @@ class SystemProcesses:
         """Block until this child has ended, and collect it."""
         _, status, usage = os.wait4(pid, 0)
         peak = usage.ru_maxrss * 1024
+        cpu_s = usage.ru_utime + usage.ru_stime
         if os.WIFEXITED(status):
-            return Exit(pid, code=os.WEXITSTATUS(status), peak_memory=peak)
-        return Exit(pid, signal=os.WTERMSIG(status), peak_memory=peak)
+            return Exit(pid, code=os.WEXITSTATUS(status), peak_memory=peak, cpu_s=cpu_s)
+        return Exit(pid, signal=os.WTERMSIG(status), peak_memory=peak, cpu_s=cpu_s)
 
     def become_subreaper(self) -> None:
         """Orphaned descendants become children of this process instead of init (prctl(2)). Raises OSError.

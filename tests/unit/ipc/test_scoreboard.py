@@ -15,7 +15,8 @@ import pytest
 
 from prefork import deadline
 from prefork.ipc.scoreboard import PAGE, Place, Scoreboard, map_row, row_bytes, seats_for
-from prefork.ipc.seat import SEAT_BYTES, Seat, Totals, here
+from prefork.ipc.seat import SEAT_BYTES, Seat, here
+from prefork.ipc.totals import Totals
 from support.measured import Measured
 
 
@@ -55,7 +56,7 @@ def test_a_step_that_waits_for_its_client_does_not_run_and_keeps_its_extension(b
     seat.extend(9)
     extension = seat.suspend()
     assert board.running(1) == []
-    seat.begin("GET / HTTP/1.1", "", extension)
+    seat.begin("GET / HTTP/1.1", "", -1, extension)
     (running,) = board.running(1)
     assert (running.number, running.extension_ns) == (2, 9)
     seat.finish(200, 0)
@@ -95,7 +96,7 @@ def test_counters_outlive_their_worker_and_rows_are_used_again(board: Scoreboard
         row = map_row(Place(board.fd, offset), 3)
         assert board.running(worker) == []
         assert board.connections(worker) == 0
-        row.count_connections(worker)
+        row.count_connections(worker, worker + 10)
         assert board.connections(worker) == worker
         for seat in row.seats:
             seat.begin("GET / HTTP/1.1", "")
@@ -106,6 +107,8 @@ def test_counters_outlive_their_worker_and_rows_are_used_again(board: Scoreboard
     assert len(offsets) == 1
     assert board.totals().requests == 15
     assert board.totals().bytes_out == 150
+    assert board.totals().connections == sum(range(11, 16))
+    assert sum(board.totals().duration) == 15
 
 
 @pytest.mark.parametrize(("threads", "seats"), [(1, 1), (2, 3), (10, 11)])

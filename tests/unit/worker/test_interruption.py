@@ -16,7 +16,7 @@ import pytest
 
 from prefork.errors import RequestTimeout
 from prefork.ipc.boot import INTERRUPT_SIGNAL
-from prefork.ipc.seat import SEAT_BYTES, Seat
+from prefork.ipc.seat import SEAT_BYTES, Seat, mark_wanted
 from prefork.worker.interruption import Interruptions
 from support.deadline import Deadline
 from support.measured import Measured
@@ -26,7 +26,7 @@ SECONDS = 4.0
 
 def new_seat() -> tuple[Seat, Callable[[int], None]]:
     memory = mmap.mmap(-1, SEAT_BYTES)
-    return Seat(memory, 0), lambda number: Seat.mark_wanted(memory, 0, number)
+    return Seat(memory, 0), lambda number: mark_wanted(memory, 0, number)
 
 
 @pytest.fixture(autouse=True)
