@@ -7,35 +7,24 @@ an event changes (see `transitions`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import msgspec
 
 from prefork.ipc import control as protocol
-from prefork.ipc.control import Progress, Result, Stack
-from prefork.ipc.status import ReloadStatus
+from prefork.ipc.control import Progress, Result
 from prefork.master import events
 from prefork.master.control import Client, ControlSocket
 from prefork.master.generations import Generations
 from prefork.master.notes import Note
-from prefork.master.snapshot import snapshot
+from prefork.master.snapshot import Snapshots
+from prefork.master.stackdesk import StackDesk
 from prefork.master.stacktaking import StackTaking
 from prefork.master.state import Pool, Stop, Worker
 from prefork.master.waiting import GenerationWait
 
 _LONGEST_FIELD = 4000
 
-_ENDS = {"reload_done": True, "rollback_done": True, "reload_failed": False, "rollback_failed": False}
-"""Notes that tell how a reload or rollback ended."""
-
 Happen = Callable[[events.Event], None]
-
-
-@dataclass(slots=True)
-class _StackAnswer:
-    client: Client
-    missing: int
-    stacks: list[Stack] = field(default_factory=list)
 
 
 class Desk:
@@ -46,6 +35,7 @@ class Desk:
         control: ControlSocket,
         pool: Pool,
         generations: Generations,
+        snapshots: Snapshots,
         stack_taking: StackTaking,
         happen: Happen,
         reopen_logs: Callable[[], None],
@@ -54,17 +44,17 @@ class Desk:
         self._control = control
         self._pool = pool
         self._generations = generations
+        self._snapshots = snapshots
         self._stack_taking = stack_taking
+        self._stacks = StackDesk(pool, generations, stack_taking, clock)
         self._happen = happen
         self._reopen_logs = reopen_logs
         self._clock = clock
-        self._started = clock()
         self._waiting: list[tuple[Client, GenerationWait]] = []
         self._stopping: list[Client] = []
         self._draining: list[Client] = []
         self._heard: list[Note] | None = None
         """The notes of the command that is being carried out."""
-        self._last: tuple[float, ReloadStatus] | None = None
         generations.log.follow(self._hear)
 
     @property
@@ -98,7 +88,7 @@ class Desk:
     def _answer(self, client: Client, request: protocol.AnyRequest) -> None:
         match request:
             case protocol.StatusRequest():
-                client.tell(Result(ok=True, data=msgspec.Raw(msgspec.json.encode(self._status()))))
+                client.tell(Result(ok=True, data=msgspec.Raw(msgspec.json.encode(self._snapshots.take()))))
             case protocol.StacksRequest():
                 self._take_stacks(client, request.worker)
             case protocol.ReopenLogsRequest():
@@ -197,17 +187,6 @@ class Desk:
                 client.tell(_progress(note))
         self._draining = [client for client in self._draining if not client.is_gone and not client.finished]
 
-    def _status(self) -> object:
-        now = self._clock()
-        last = None
-        if self._last is not None:
-            at, last = self._last
-            last = msgspec.structs.replace(last, ago_s=round(now - at, 1))
-        resources = self._generations.in_force
-        addresses = [str(listener.address) for listener in resources.listeners]
-        name = resources.settings.server.name
-        return snapshot(self._pool, self._generations.board, name, addresses, self._started, last, now)
-
     # Stacks -----------------------------------------------------------------------------------------------------
 
     def _take_stacks(self, client: Client, number: int | None) -> None:
@@ -215,29 +194,7 @@ class Desk:
         if not workers:
             client.tell(self._no_worker(number))
             return
-        answer = _StackAnswer(client, len(workers))
-        for worker in workers:
-            self._ask_for_stacks(answer, worker)
-
-    def _ask_for_stacks(self, answer: _StackAnswer, worker: Worker) -> None:
-        stacks, pid = self._generations.stacks_file(worker.generation), worker.pid
-        assert pid is not None
-
-        def is_there() -> bool:
-            return worker.id in self._pool.workers
-
-        def take(text: str) -> None:
-            error = "" if text else "no answer: it has ended, is stopped, or sleeps inside the kernel"
-            stack = Stack(worker=worker.slot, pid=pid, generation=worker.generation, text=text, error=error)
-            answer.stacks.append(stack)
-            answer.missing -= 1
-            if not answer.missing:
-                answer.client.tell(Result(ok=True, data=msgspec.Raw(msgspec.json.encode(answer.stacks))))
-
-        if stacks is None:
-            take("")
-        else:
-            self._stack_taking.ask(pid, stacks, is_there, take)
+        self._stacks.answer(client, workers)
 
     def _in_slot(self, number: int | None) -> list[Worker]:
         workers = self._pool.workers.values()
@@ -253,7 +210,6 @@ class Desk:
     def _hear(self, note: Note) -> None:
         if self._heard is not None:
             self._heard.append(note)
-        self._remember_end(note)
         if note.level == "debug":
             return
         self._hear_drain(note)
@@ -267,21 +223,6 @@ class Desk:
                 self._waiting.remove((client, waiting))
         self._waiting = [(client, waiting) for client, waiting in self._waiting if not client.is_gone]
         self._stopping = [client for client in self._stopping if not client.is_gone]
-
-    def _remember_end(self, note: Note) -> None:
-        ok = _ENDS.get(note.event)
-        if ok is None:
-            return
-        number = note.fields.get("gen")
-        ended = ReloadStatus(
-            what=note.event.partition("_")[0],
-            ok=ok,
-            generation=number if isinstance(number, int) else None,
-            ago_s=0.0,
-            stage=str(note.fields.get("stage", "")),
-            error=str(note.fields.get("error", "")),
-        )
-        self._last = (self._clock(), ended)
 
 
 def _progress(note: Note) -> Progress:

@@ -7,7 +7,6 @@ Must not know: what stacks look like.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -23,12 +22,11 @@ _LONGEST_ANSWER = 3 << 20
 """Bytes of stacks in one answer; with what JSON adds it is below `MAX_REPLY`."""
 
 
-@dataclass(slots=True)
-class _Answer:
+class _Answer(msgspec.Struct):
     client: Client
     missing: int
     longest: int
-    stacks: list[Stack] = field(default_factory=list)
+    stacks: list[Stack] = msgspec.field(default_factory=list)
 
     def add(self, stack: Stack) -> None:
         self.stacks.append(stack)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from prefork.ipc.boot import STACKS_SIGNAL
 from prefork.master.stacks import Stacks
@@ -23,8 +24,7 @@ Answer = Callable[[str], None]
 """Takes the text; empty if there is none."""
 
 
-@dataclass(slots=True)
-class _Question:
+class _Question(msgspec.Struct):
     pid: int
     stacks: Stacks
     is_there: Callable[[], bool]
