@@ -9,13 +9,13 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-from dataclasses import dataclass
+
+import msgspec
 
 from prefork.errors import BootError, ConfigError
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """User, group and supplementary groups, as numbers: `drop` looks nothing up. All None or empty: stay as you are."""
 
     uid: int | None = None
@@ -88,8 +88,7 @@ def resolve(user: str | None, group: str | None) -> Identity:
     return identity
 
 
-@dataclass(frozen=True, slots=True)
-class _Account:
+class _Account(msgspec.Struct, frozen=True):
     uid: int
     name: str | None
     gid: int | None

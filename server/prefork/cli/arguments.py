@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass
+
+import msgspec
 
 from prefork.cli.command import UsageError
 from prefork.errors import ConfigError
@@ -15,8 +16,7 @@ from prefork.settings.load import Loaded, load
 from prefork.settings.overrides import Override, parse_assignment, value_of
 
 
-@dataclass(frozen=True, slots=True)
-class SettingsSource:
+class SettingsSource(msgspec.Struct, frozen=True):
     """A file and what the command line lays over it; can be loaded again and again, as a reload does."""
 
     file: str | None

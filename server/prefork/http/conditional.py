@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+
+import msgspec
 
 from prefork.http.dates import parse_date
 from prefork.http.tokens import OWS
@@ -29,8 +30,7 @@ class Verdict(Enum):
     FAILED = "412"
 
 
-@dataclass(frozen=True, slots=True)
-class Validators:
+class Validators(msgspec.Struct, frozen=True):
     """What identifies one state of a representation (RFC 9110 section 8.8)."""
 
     etag: str | None

@@ -6,11 +6,10 @@ file: the worker fills `Limits` from it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """Bounds of one request, in bytes unless the name says otherwise. The defaults are those of the settings."""
 
     max_request_line: int = 8 * 1024

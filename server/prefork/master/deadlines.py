@@ -11,8 +11,9 @@ to be exact, and an idle server is woken once every ten seconds, not ten times a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from enum import IntEnum, auto
+
+import msgspec
 
 from prefork.ipc.seat import Running
 
@@ -25,8 +26,7 @@ WATCH_DRAIN_S = 0.2
 """How often to look whether nothing but stuck requests is left in a worker that drains."""
 
 
-@dataclass(frozen=True, slots=True)
-class RequestLimits:
+class RequestLimits(msgspec.Struct, frozen=True):
     """Settings of a generation, in seconds; 0: no limit."""
 
     slow_s: float = 0.0
@@ -39,8 +39,7 @@ class RequestLimits:
         return min((each for each in (self.slow_s, self.timeout_s) if each), default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerView:
+class WorkerView(msgspec.Struct, frozen=True):
     """What is to be seen of one worker."""
 
     id: int
@@ -68,8 +67,7 @@ Key = tuple[int, int, int]
 """Worker, seat, number of the step."""
 
 
-@dataclass(slots=True)
-class Mark:
+class Mark(msgspec.Struct):
     """What has been done about one request."""
 
     stage: Stage
@@ -79,8 +77,7 @@ class Mark:
     """When that has not helped."""
 
 
-@dataclass(frozen=True, slots=True)
-class TellSlow:
+class TellSlow(msgspec.Struct, frozen=True):
     """Log the request and its stack."""
 
     worker: int
@@ -88,8 +85,7 @@ class TellSlow:
     elapsed_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Interrupt:
+class Interrupt(msgspec.Struct, frozen=True):
     """Raise RequestTimeout in its thread; `again` if that has been tried."""
 
     worker: int
@@ -98,8 +94,7 @@ class Interrupt:
     again: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ReplaceWorker:
+class ReplaceWorker(msgspec.Struct, frozen=True):
     """It cannot be interrupted: log it with its stack, and have the worker replaced."""
 
     worker: int
@@ -107,8 +102,7 @@ class ReplaceWorker:
     elapsed_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class EndWorker:
+class EndWorker(msgspec.Struct, frozen=True):
     """Nothing but stuck requests is left in the worker."""
 
     worker: int
@@ -118,11 +112,10 @@ class EndWorker:
 Decision = TellSlow | Interrupt | ReplaceWorker | EndWorker
 
 
-@dataclass(slots=True)
-class Watch:
+class Watch(msgspec.Struct):
     """The memory between two looks."""
 
-    marks: dict[Key, Mark] = field(default_factory=dict)
+    marks: dict[Key, Mark] = msgspec.field(default_factory=dict)
     next_look: float | None = 0.0
     """When to look again; None: there are no limits."""
 

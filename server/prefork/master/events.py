@@ -6,14 +6,13 @@ Owns: the events. Runs in: master. Must not know: what they change (see `transit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from prefork.master.processes import Exit
 from prefork.master.state import Failure, Limits
 
 
-@dataclass(frozen=True, slots=True)
-class GenerationStarted:
+class GenerationStarted(msgspec.Struct, frozen=True):
     """A zygote was started, with settings that were accepted."""
 
     target: int
@@ -22,31 +21,27 @@ class GenerationStarted:
     restart: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StartRefused:
+class StartRefused(msgspec.Struct, frozen=True):
     """No zygote was started: the settings or the system forbid it."""
 
     failure: Failure
     restart: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class GenerationReturns:
+class GenerationReturns(msgspec.Struct, frozen=True):
     """A parked generation has its listeners back and is a candidate once more."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class RollbackRefused:
+class RollbackRefused(msgspec.Struct, frozen=True):
     """A parked generation cannot come back: the system forbids it."""
 
     generation: int
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class ZygoteReports:
+class ZygoteReports(msgspec.Struct, frozen=True):
     """The zygote can fork workers."""
 
     generation: int
@@ -54,100 +49,87 @@ class ZygoteReports:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ZygoteGivesUp:
+class ZygoteGivesUp(msgspec.Struct, frozen=True):
     """The zygote says why it cannot."""
 
     generation: int
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerForked:
+class WorkerForked(msgspec.Struct, frozen=True):
     """The worker is a process."""
 
     worker: int
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerNotForked:
+class WorkerNotForked(msgspec.Struct, frozen=True):
     """The system would not fork."""
 
     worker: int
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerAccepts:
+class WorkerAccepts(msgspec.Struct, frozen=True):
     """The worker is accepting connections."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerGivesUp:
+class WorkerGivesUp(msgspec.Struct, frozen=True):
     """The worker says why it cannot boot."""
 
     worker: int
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerLeaves:
+class WorkerLeaves(msgspec.Struct, frozen=True):
     """The worker has drained and exits."""
 
     worker: int
     requests: int
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerStuck:
+class WorkerStuck(msgspec.Struct, frozen=True):
     """It runs a request that cannot be interrupted: it is to be replaced."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerDoomed:
+class WorkerDoomed(msgspec.Struct, frozen=True):
     """Nothing is left in it that could be waited for."""
 
     worker: int
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerWantsLeave:
+class WorkerWantsLeave(msgspec.Struct, frozen=True):
     """The worker has served enough; it goes on until it is replaced."""
 
     worker: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryMeasured:
+class MemoryMeasured(msgspec.Struct, frozen=True):
     """So many bytes are the worker's own."""
 
     worker: int
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerChannelEnded:
+class WorkerChannelEnded(msgspec.Struct, frozen=True):
     """End of file from a worker."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class ZygoteChannelEnded:
+class ZygoteChannelEnded(msgspec.Struct, frozen=True):
     """End of file from a zygote."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessEnded:
+class ProcessEnded(msgspec.Struct, frozen=True):
     """A child was collected."""
 
     exit: Exit
@@ -159,85 +141,72 @@ class ProcessEnded:
     """What it was answering when it died; empty: nothing, or unknown."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReloadAsked:
+class ReloadAsked(msgspec.Struct, frozen=True):
     """HUP."""
 
 
-@dataclass(frozen=True, slots=True)
-class RollbackAsked:
+class RollbackAsked(msgspec.Struct, frozen=True):
     """`prefork rollback`."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecycleAsked:
+class RecycleAsked(msgspec.Struct, frozen=True):
     """`prefork recycle`."""
 
     slot: int | None
     """None: all workers."""
 
 
-@dataclass(frozen=True, slots=True)
-class UpgradeAsked:
+class UpgradeAsked(msgspec.Struct, frozen=True):
     """USR2, `prefork upgrade`."""
 
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class LoadMeasured:
+class LoadMeasured(msgspec.Struct, frozen=True):
     """So many workers' worth of requests run, so many connections wait to be accepted."""
 
     busy: float
     queue: int
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionWaits:
+class ConnectionWaits(msgspec.Struct, frozen=True):
     """Somebody connected while the pool was at rest."""
 
 
-@dataclass(frozen=True, slots=True)
-class QueueChecked:
+class QueueChecked(msgspec.Struct, frozen=True):
     """So many connections wait to be accepted, and nobody is there to do it."""
 
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class UpgradeTried:
+class UpgradeTried(msgspec.Struct, frozen=True):
     """A child finds out whether the new program could take over."""
 
     pid: int
     deadline: float
 
 
-@dataclass(frozen=True, slots=True)
-class UpgradeRefused:
+class UpgradeRefused(msgspec.Struct, frozen=True):
     """There will be no upgrade."""
 
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class ScaleAsked:
+class ScaleAsked(msgspec.Struct, frozen=True):
     """TTIN, TTOU."""
 
     by: int
 
 
-@dataclass(frozen=True, slots=True)
-class PauseAsked:
+class PauseAsked(msgspec.Struct, frozen=True):
     """WINCH."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResumeAsked:
+class ResumeAsked(msgspec.Struct, frozen=True):
     """`prefork resume`."""
 
 
-@dataclass(frozen=True, slots=True)
-class StopAsked:
+class StopAsked(msgspec.Struct, frozen=True):
     """TERM, INT, QUIT."""
 
     fast: bool
@@ -246,8 +215,7 @@ class StopAsked:
     """How long to go on serving first, not ready any more; None: as the settings have it."""
 
 
-@dataclass(frozen=True, slots=True)
-class DrainAsked:
+class DrainAsked(msgspec.Struct, frozen=True):
     """`prefork drain`."""
 
     delay_s: float | None
@@ -255,13 +223,11 @@ class DrainAsked:
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class DrainEnded:
+class DrainEnded(msgspec.Struct, frozen=True):
     """The time for balancers to notice is over."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClockJumped:
+class ClockJumped(msgspec.Struct, frozen=True):
     """The master itself stood still for so many seconds longer than it meant to (a suspended machine, SIGSTOP)."""
 
     by_s: float

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from prefork.master.notes import Note
 from prefork.master.state import Load, Phase, Pool, Stop
@@ -40,8 +41,7 @@ _SMOOTHING = 0.2
 """Weight of a new sample in the mean of busy workers: the last second or so counts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(msgspec.Struct, frozen=True):
     """The load at one moment."""
 
     busy: float

@@ -8,8 +8,9 @@ of a monotonic clock).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from enum import Enum
+
+import msgspec
 
 STABLE_AFTER_S = 2.0
 """A worker that served this long is no sign of a crash loop when it dies."""
@@ -79,8 +80,7 @@ class Stop(Enum):
     FAST = "fast"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """Settings of a generation that supervision needs."""
 
     boot_timeout_s: float
@@ -98,8 +98,7 @@ class Limits:
     """Between which numbers of workers the load decides; None: their number is fixed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True):
     """Why something did not come up."""
 
     stage: str
@@ -107,8 +106,7 @@ class Failure:
     traceback: str = ""
 
 
-@dataclass(slots=True)
-class Worker:
+class Worker(msgspec.Struct):
     """One worker process, from the moment it is asked for until it has been collected."""
 
     id: int
@@ -144,8 +142,7 @@ class Worker:
         return self.phase in (Phase.BOOTING, Phase.HUNG)
 
 
-@dataclass(slots=True)
-class Slot:
+class Slot(msgspec.Struct):
     """A place in the pool; what people call "worker 2"."""
 
     number: int
@@ -159,8 +156,7 @@ class Slot:
     """Why the last one that ended did: the reason to replace it, or what killed it."""
 
 
-@dataclass(slots=True)
-class Generation:
+class Generation(msgspec.Struct):
     """One configuration, one zygote, and the workers forked from it."""
 
     number: int
@@ -196,8 +192,7 @@ class Generation:
         return self.zygote is ZygotePhase.READY
 
 
-@dataclass(slots=True)
-class Load:
+class Load(msgspec.Struct):
     """What `scaling` remembers of the load."""
 
     sample_at: float = 0.0
@@ -218,8 +213,7 @@ class Load:
     shrunk_at: float = -1e9
 
 
-@dataclass(slots=True)
-class Trial:
+class Trial(msgspec.Struct):
     """A child that finds out whether a new program could take over."""
 
     pid: int
@@ -228,8 +222,7 @@ class Trial:
     """Why it was sent SIGKILL."""
 
 
-@dataclass(slots=True)
-class Drain:
+class Drain(msgspec.Struct):
     """The server says that it is not ready, and serves on; see `draining`."""
 
     since: float
@@ -242,15 +235,14 @@ class Drain:
     """Whoever had to notice has had the time."""
 
 
-@dataclass(slots=True)
-class Pool:
+class Pool(msgspec.Struct):
     """Everything the master decides about."""
 
     target: int = 0
     """How many workers there should be."""
-    workers: dict[int, Worker] = field(default_factory=dict)
-    slots: dict[int, Slot] = field(default_factory=dict)
-    generations: dict[int, Generation] = field(default_factory=dict)
+    workers: dict[int, Worker] = msgspec.field(default_factory=dict)
+    slots: dict[int, Slot] = msgspec.field(default_factory=dict)
+    generations: dict[int, Generation] = msgspec.field(default_factory=dict)
     active: int | None = None
     """The generation that has proved itself last; None until the first has."""
     candidate: int | None = None
@@ -266,7 +258,7 @@ class Pool:
     rollback_wanted: bool = False
     measure_at: float = 0.0
     """When the workers' memory is looked at again, if it is limited."""
-    load: Load = field(default_factory=Load)
+    load: Load = msgspec.field(default_factory=Load)
     upgrade_wanted: bool = False
     trial: Trial | None = None
     upgrade_due: bool = False

@@ -7,13 +7,13 @@ which needs the ssl module, two megabytes that a server without TLS does not loa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from prefork.net.material import Material
 
 
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
+class TlsFiles(msgspec.Struct, frozen=True):
     """Fit for use."""
 
     material: Material

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?")
 _EXAMPLES = 'write "127.0.0.1:8000", "[::1]:8000", "localhost:8000" or "unix:/run/app.sock"'
 
 
-@dataclass(frozen=True, slots=True)
-class TcpAddress:
+class TcpAddress(msgspec.Struct, frozen=True):
     """A host (a name, or an IP literal in its shortest form, no brackets) and a port (0: any free one)."""
 
     host: str
@@ -24,8 +24,7 @@ class TcpAddress:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class UnixAddress:
+class UnixAddress(msgspec.Struct, frozen=True):
     """The absolute path of a socket file; or `@name`, a name in Linux's abstract namespace (unix(7))."""
 
     path: str

@@ -9,8 +9,9 @@ from __future__ import annotations
 import ssl
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from prefork.net.material import Credential
 from prefork.net.tls import PEM_CERTIFICATE, PasswordNeededError, load_credential
@@ -26,8 +27,7 @@ _NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_* of openssl/x509_vfy.h; the ssl module names only the first, and not in every Python."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """What a certificate says."""
 
     names: tuple[str, ...]

@@ -12,8 +12,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 PROC = Path("/proc")
 TIME_LIMIT_S = 0.5
@@ -25,8 +26,7 @@ _UNIX_LISTENS = 0x10000
 _COMMAND_LENGTH = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(msgspec.Struct, frozen=True):
     """A process, or at least a user, that holds a socket."""
 
     pid: int | None

@@ -7,8 +7,9 @@ worker. Must not know: sockets, whether the sender may be believed.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+
+import msgspec
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 """Of version 2: no start of anything else a server may hear."""
@@ -39,8 +40,7 @@ class BadHeaderError(ValueError):
     """It begins like one, and is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(msgspec.Struct, frozen=True):
     """What a proxy said."""
 
     size: int

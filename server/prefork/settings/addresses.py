@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from prefork.settings.kinds.paths import absolute
 from prefork.settings.kinds.text import checked_text
@@ -22,8 +23,7 @@ _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _WILDCARDS = {"0.0.0.0": 4, "::": 6}
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True):
     """One address; `str()` is how it is kept in the settings and shown."""
 
     host: str = ""

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+import msgspec
 
 ROOT = Path("/")
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(msgspec.Struct, frozen=True):
     """A directory of a cgroup hierarchy."""
 
     path: Path
@@ -48,8 +48,7 @@ def lines(path: Path) -> list[str]:
         return []
 
 
-@dataclass(frozen=True, slots=True)
-class _Mount:
+class _Mount(msgspec.Struct, frozen=True):
     """One mounted cgroup hierarchy."""
 
     point: PurePosixPath

@@ -8,7 +8,7 @@ started anew, and a reload that asks for it is refused as a whole rather than ha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from prefork.settings import tomltext
 from prefork.settings.kinds.text import Environment
@@ -23,8 +23,7 @@ FIXED = {
 """Keys that a running server cannot change, and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """One key with another value than before."""
 
     key: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from prefork.settings import tomltext
 from prefork.settings.kinds.text import Environment
@@ -18,8 +19,7 @@ from prefork.settings.nearest import did_you_mean, nearest
 from prefork.settings.overrides import Override
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(msgspec.Struct, frozen=True):
     """One value as it was written."""
 
     value: Any

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from prefork.errors import ConfigError
 from prefork.settings.combinations import broken_rules
@@ -29,8 +30,7 @@ from prefork.settings.tomltext import one_line
 DEFAULT_ORIGIN = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(msgspec.Struct, frozen=True):
     """Settings, and where each came from."""
 
     settings: Settings

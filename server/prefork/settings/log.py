@@ -5,7 +5,6 @@ Owns: its keys. Runs in: every process (as values). Must not know: how a line is
 
 # No `from __future__ import annotations` here: annotations are values, they hold the kinds of the options.
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -51,8 +50,7 @@ def _unknown(key: str, value: object) -> Mistake:
     return Mistake(value, f"logging.config has no such key{did_you_mean(key, CONFIG_KEYS)}", f".{key}")
 
 
-@dataclass(frozen=True)
-class LoggingConfig(Kind):
+class LoggingConfig(Kind, frozen=True):
     """What `logging.config.dictConfig` takes: a table, or a file that holds one."""
 
     def convert(self, value: object, directory: str) -> dict[str, Any] | str:

@@ -6,7 +6,6 @@ options exist.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 import msgspec
@@ -14,8 +13,7 @@ import msgspec
 from prefork.settings.kinds.base import Kind
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(msgspec.Struct, frozen=True):
     """One key of one table."""
 
     key: str

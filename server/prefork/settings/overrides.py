@@ -5,16 +5,16 @@ Owns: what a text behind `--set table.key=` means. Runs in: cli. Must not know: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from prefork.errors import ConfigError
 from prefork.settings import tomlfile
 from prefork.settings.model import option
 
 
-@dataclass(frozen=True, slots=True)
-class Override:
+class Override(msgspec.Struct, frozen=True):
     """One value that is stronger than the file's."""
 
     key: str

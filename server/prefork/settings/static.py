@@ -5,7 +5,6 @@ Owns: the form of both. Runs in: cli, master. Must not know: how files are serve
 
 # No `from __future__ import annotations` here: annotations are values, they hold the kinds of the options.
 
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
@@ -22,8 +21,7 @@ PREFIX_RULE = 'must be a path of URLs such as "/static", with no "." or ".." in 
 _FIELD_RULE = "must be printable ASCII characters"
 
 
-@dataclass(frozen=True)
-class DirectoryPath(Kind):
+class DirectoryPath(Kind, frozen=True):
     """A directory; whether it is there, `settings.files` looks."""
 
     takes_text = True
@@ -90,8 +88,7 @@ def url_prefix(text: str) -> str:
     return prefix
 
 
-@dataclass(frozen=True)
-class StaticPlaces(Kind):
+class StaticPlaces(Kind, frozen=True):
     """The whole table."""
 
     def convert(self, value: object, directory: str) -> dict[str, StaticPlace]:
@@ -148,8 +145,7 @@ class StaticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class SendfilePaths(Kind):
+class SendfilePaths(Kind, frozen=True):
     """What an application may write before the slash -> the directory it means; a list names directories as they are."""
 
     def convert(self, value: object, directory: str) -> dict[str, str]:

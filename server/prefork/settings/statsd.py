@@ -6,7 +6,6 @@ Owns: its keys. Runs in: every process (as values). Must not know: what is sent.
 # No `from __future__ import annotations` here: annotations are values, they hold the kinds of the options.
 
 import re
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
@@ -23,8 +22,7 @@ _RESERVED = re.compile(r"[,|#\s@]")
 """What ends a name or a tag in a datagram."""
 
 
-@dataclass(frozen=True)
-class StatsdAddress(Kind):
+class StatsdAddress(Kind, frozen=True):
     """Where datagrams go; empty for nowhere."""
 
     takes_text = True
@@ -55,8 +53,7 @@ class StatsdAddress(Kind):
         return '"127.0.0.1:8125", "[::1]:8125" or "unix:/run/statsd.sock"'
 
 
-@dataclass(frozen=True)
-class Tags(Kind):
+class Tags(Kind, frozen=True):
     """Names and values that every number carries."""
 
     def convert(self, value: object, directory: str) -> dict[str, str]:

@@ -7,7 +7,6 @@ the files (the master reads them).
 # No `from __future__ import annotations` here: annotations are values, they hold the kinds of the options.
 
 import re
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -64,8 +63,7 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 CERTIFICATE_OPTIONS = options_of(Certificate)
 
 
-@dataclass(frozen=True)
-class CertificateList(Kind):
+class CertificateList(Kind, frozen=True):
     """A list of tables, `[[tls.sni]]`."""
 
     def convert(self, value: object, directory: str) -> tuple[Certificate, ...]:

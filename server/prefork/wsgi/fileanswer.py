@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
+
+import msgspec
 
 from prefork.http.conditional import Validators, Verdict, evaluate, range_holds
 from prefork.http.ranges import ByteRange, read_ranges
@@ -25,16 +26,14 @@ READ_BYTES = 32 * 1024
 for a slow reader."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """Bytes of our own, then a range of the file."""
 
     before: bytes
     range: ByteRange
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """Status, headers and body of an answer."""
 
     status: str

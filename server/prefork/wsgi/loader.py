@@ -15,9 +15,10 @@ import importlib
 import inspect
 import sys
 import traceback
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeVar
+
+import msgspec
 
 from prefork.errors import BootError
 from prefork.wsgi.context import WSGIApplication as WSGIApplication
@@ -27,8 +28,7 @@ _OURS = __file__
 _Base = TypeVar("_Base")
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """A parsed target. `arguments` is None unless the attribute is to be called."""
 
     module: str

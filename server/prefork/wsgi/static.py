@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
+
+import msgspec
 
 from prefork.http.negotiation import preferred_codings
 from prefork.wsgi.beneath import IsDirectoryError, NoFileError, OpenFile, open_file
@@ -26,8 +27,7 @@ _METHODS = "GET, HEAD"
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
-@dataclass(frozen=True, slots=True)
-class StaticPlace:
+class StaticPlace(msgspec.Struct, frozen=True):
     """One line of `[static]`."""
 
     prefix: str

@@ -13,8 +13,9 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from prefork.errors import BootError
 from prefork.http.limits import Limits
@@ -31,8 +32,7 @@ KEY = "prefork.warmup"
 _MOST_ERRORS = 32 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """How the application answered one of them."""
 
     target: str

@@ -10,8 +10,9 @@ the master (PR_SET_CHILD_SUBREAPER), who waits for it like for a child of its ow
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import NoReturn
+
+import msgspec
 
 from prefork.ipc.channel import Channel, ChannelError
 from prefork.ipc.messages import Exit, ReopenLogs, Spawn, Spawned, SpawnFailed, TakeListeners, ZygoteFailed
@@ -19,8 +20,7 @@ from prefork.zygote.hygiene import flush_streams, wait_until_adopted
 from prefork.zygote.inspection import other_threads
 
 
-@dataclass(frozen=True, slots=True)
-class Birth:
+class Birth(msgspec.Struct, frozen=True):
     """Seen only by a fresh worker: who it is."""
 
     worker_id: int

@@ -14,13 +14,13 @@ import socket
 import stat
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from prefork.zygote.hygiene import open_descriptors
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
+class Findings(msgspec.Struct, frozen=True):
     """What was found besides the one thread and the inherited descriptors."""
 
     threads: tuple[str, ...]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from prefork.errors import BootError
 from prefork.wsgi.loader import WSGIApplication, load_application
@@ -20,8 +21,7 @@ from prefork.zygote.warmup import WarmUp
 PreloadMode = Literal["auto", "always", "never"]
 
 
-@dataclass(frozen=True, slots=True)
-class Preloaded:
+class Preloaded(msgspec.Struct, frozen=True):
     """The application, or the reason why workers have to import it themselves."""
 
     application: WSGIApplication | None

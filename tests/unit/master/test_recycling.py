@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 
+import msgspec.structs
 import pytest
 
 from prefork.master import events, recycling
@@ -15,7 +15,7 @@ from unit.master.simulation import LIMITS, Simulation
 
 
 def make(count: int = 3, **limits: float) -> Simulation:
-    sim = Simulation(count=count, limits=dataclasses.replace(LIMITS, **limits))  # type: ignore[arg-type]
+    sim = Simulation(count=count, limits=msgspec.structs.replace(LIMITS, **limits))  # type: ignore[arg-type]
     return sim.boot()
 
 

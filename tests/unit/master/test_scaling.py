@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Callable
 
+import msgspec.structs
 import pytest
 
 from prefork.master import events, scaling
@@ -122,7 +122,7 @@ def test_never_more_than_the_most_or_fewer_than_the_least() -> None:
 
 
 def make(low: int, high: int, count: int | None = None) -> Simulation:
-    limits = dataclasses.replace(LIMITS, bounds=(low, high))
+    limits = msgspec.structs.replace(LIMITS, bounds=(low, high))
     return Simulation(count=count or max(1, low), limits=limits).boot()
 
 
@@ -195,7 +195,7 @@ def test_by_hand_within_the_range() -> None:
 
 def test_a_reload_brings_another_range() -> None:
     sim = make(2, 4)
-    sim.limits = dataclasses.replace(LIMITS, bounds=(3, 6))
+    sim.limits = msgspec.structs.replace(LIMITS, bounds=(3, 6))
     sim.count = 3
     sim.happens(events.ReloadAsked())
     sim.settle()

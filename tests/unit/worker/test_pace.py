@@ -5,10 +5,10 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from prefork.worker.pace import extended, seconds_per_byte, unread
 from support.serving import TIMES, FakeClock, station

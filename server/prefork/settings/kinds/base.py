@@ -6,14 +6,14 @@ printing). Runs in: cli, master. Must not know: files, and which options exist.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Mistake:
+
+class Mistake(msgspec.Struct, frozen=True):
     """One thing wrong inside one value."""
 
     value: object
@@ -30,7 +30,7 @@ class InvalidValueError(ValueError):
         self.mistakes = tuple(mistakes)
 
 
-class Kind(ABC):
+class Kind(msgspec.Struct, frozen=True):
     """A kind of value; `convert` and `plain` are each other's reverse."""
 
     takes_text = False

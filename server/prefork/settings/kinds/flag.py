@@ -5,14 +5,12 @@ Owns: on or off. Runs in: cli, master. Must not know: which options exist.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from prefork.settings.kinds.base import Kind
 
 
-@dataclass(frozen=True)
-class Flag(Kind):
+class Flag(Kind, frozen=True):
     """True or false; no number and no text stands for them."""
 
     def convert(self, value: object, directory: str) -> bool:

@@ -7,15 +7,13 @@ texts mean.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from prefork.settings.kinds.base import InvalidValueError, Kind, Mistake
 from prefork.settings.kinds.text import checked_text
 
 
-@dataclass(frozen=True)
-class TextList(Kind):
+class TextList(Kind, frozen=True):
     """Texts, each as `tidied` gives it back; that raises ValueError with the rule for one that is wrong."""
 
     tidied: Callable[[str], str]

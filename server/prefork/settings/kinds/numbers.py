@@ -5,7 +5,6 @@ Owns: their bounds and the wording of their rules. Runs in: cli, master. Must no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from prefork.settings import units
@@ -15,8 +14,7 @@ DAY_S = 86400.0
 LARGEST_SIZE = 16 << 40
 
 
-@dataclass(frozen=True)
-class Whole(Kind):
+class Whole(Kind, frozen=True):
     """A whole number within bounds."""
 
     at_least: int
@@ -38,8 +36,7 @@ class Whole(Kind):
         return f"a number from {self.at_least} to {self.at_most}"
 
 
-@dataclass(frozen=True)
-class Duration(Kind):
+class Duration(Kind, frozen=True):
     """A time; kept as a float of seconds."""
 
     at_least: float = 0.01
@@ -67,8 +64,7 @@ class Duration(Kind):
         return f"{units.format_duration(self.at_least)} to {units.format_duration(self.at_most)}"
 
 
-@dataclass(frozen=True)
-class Size(Kind):
+class Size(Kind, frozen=True):
     """An amount of memory or data; kept as an int of bytes."""
 
     at_least: int = 0
@@ -96,8 +92,7 @@ class Size(Kind):
         return f"{units.format_size(self.at_least)} to {units.format_size(self.at_most)}"
 
 
-@dataclass(frozen=True)
-class Mode(Kind):
+class Mode(Kind, frozen=True):
     """Permission bits, written as octal digits; empty for none."""
 
     at_most: int = 0o777

@@ -7,7 +7,6 @@ Owns: making them absolute. Runs in: cli, master. Must not know: whether anythin
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import Any
 
 from prefork.settings.kinds.base import InvalidValueError, Kind, Mistake
@@ -22,8 +21,7 @@ def absolute(path: str, directory: str) -> str:
     return os.path.normpath(os.path.join(directory, path))  # noqa: PTH118 - pathlib keeps ".."
 
 
-@dataclass(frozen=True)
-class OptionalPath(Kind):
+class OptionalPath(Kind, frozen=True):
     """A path, or nothing."""
 
     takes_text = True
@@ -39,8 +37,7 @@ class OptionalPath(Kind):
         return {"type": "string"}
 
 
-@dataclass(frozen=True)
-class PathOr(Kind):
+class PathOr(Kind, frozen=True):
     """A path, or one word, or empty for the default."""
 
     word: str
@@ -61,8 +58,7 @@ class PathOr(Kind):
         return f'a path or "{self.word}"'
 
 
-@dataclass(frozen=True)
-class PathList(Kind):
+class PathList(Kind, frozen=True):
     """A list of paths; one alone needs no list."""
 
     def convert(self, value: object, directory: str) -> tuple[str, ...]:
@@ -89,8 +85,7 @@ class PathList(Kind):
         return {"anyOf": [{"type": "array", "items": path}, path]}
 
 
-@dataclass(frozen=True)
-class LogPlace(Kind):
+class LogPlace(Kind, frozen=True):
     """Where lines go: one of a few words, or a path.
 
     A path must look like one: "stdou", "on" or "-" would else become files of that name without a word.

@@ -6,7 +6,6 @@ Owns: what text may hold at all. Runs in: cli, master. Must not know: which opti
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from prefork.settings.kinds.base import InvalidValueError, Kind, Mistake
@@ -27,8 +26,7 @@ def checked_text(value: object) -> str:
     return value
 
 
-@dataclass(frozen=True)
-class Text(Kind):
+class Text(Kind, frozen=True):
     """A text that `accepts` approves of, or else breaks `rule`. If `optional`, an empty one means none."""
 
     rule: str
@@ -53,8 +51,7 @@ class Text(Kind):
         return {"type": "string"}
 
 
-@dataclass(frozen=True)
-class OneOf(Kind):
+class OneOf(Kind, frozen=True):
     """One of a few words."""
 
     words: tuple[str, ...]
@@ -78,8 +75,7 @@ class OneOf(Kind):
         return f"{', '.join(quoted[:-1])} or {quoted[-1]}"
 
 
-@dataclass(frozen=True)
-class Environment(Kind):
+class Environment(Kind, frozen=True):
     """Environment variables: a table of texts."""
 
     takes_text = True  # of its values, each of which can be set alone on the command line

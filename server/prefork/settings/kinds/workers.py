@@ -6,7 +6,6 @@ Owns: those three ways to write it. Runs in: cli, master. Must not know: how man
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -27,8 +26,7 @@ class CountRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max: int
 
 
-@dataclass(frozen=True)
-class WorkerCount(Kind):
+class WorkerCount(Kind, frozen=True):
     """`4`, `"auto"` or `{min = 2, max = 8}`."""
 
     def convert(self, value: object, directory: str) -> int | str | CountRange:
