@@ -81,7 +81,8 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
 def catalog_text() -> str:
     """All of them that have a message id, for /usr/lib/systemd/catalog/ or /etc/systemd/catalog/."""
     entries = [
-        "# For /etc/systemd/catalog/prefork.catalog, then `journalctl --update-catalog`. Made by prefork systemd-unit --catalog.\n"
+        "# To /etc/systemd/catalog/prefork.catalog, then `journalctl --update-catalog`.\n"
+        "# Made by `prefork systemd-unit --catalog`.\n"
     ]
     for event, (subject, text) in EXPLANATIONS.items():
         if event in MESSAGE_IDS:

@@ -159,9 +159,9 @@ def _write(path: Path, text: str, *, force: bool) -> int:
 COMMAND = Command(
     name="systemd-unit",
     summary="print unit files with the paths of this installation",
-    description="Print a unit for systemd in which the paths are those of this installation and settings file: a service, or what "
-    "one of the options below says. `prefork systemd-unit -c /etc/shop/server.toml --name shop -o /etc/systemd/system`, then "
-    "`systemctl daemon-reload`, `systemctl enable --now shop`.",
+    description="Print a unit for systemd in which the paths are those of this installation and settings file: a service, or "
+    "what one of the options below says. `prefork systemd-unit -c /etc/shop/server.toml --name shop -o /etc/systemd/system`, "
+    "then `systemctl daemon-reload`, `systemctl enable --now shop`.",
     add_arguments=_add_arguments,
     run=_run,
 )

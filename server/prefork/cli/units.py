@@ -70,7 +70,7 @@ def service_text(installation: Installation, *, instance: bool) -> str:
             return installation.user
         if key == "DynamicUser" and installation.user is not None:
             return "no"
-        return value.replace("prefork", installation.name, 1) if key in _NAMED else value
+        return _named(key, value, installation.name)
 
     return _rewritten(unit_text("prefork@.service" if instance else "prefork.service"), changed)
 
@@ -139,6 +139,17 @@ def escaped(text: str) -> str:
 
 def _paths(installation: Installation) -> list[str]:
     return [installation.config, *installation.paths]
+
+
+def _named(key: str, value: str, name: str) -> str:
+    if name == "prefork":
+        return value
+    if key == "Description":
+        return f"{value}: {name}"
+    if key == "RuntimeDirectory":
+        # Where root's commands look for control sockets.
+        return value.replace("prefork", f"prefork-{name}", 1)
+    return value.replace("prefork", name, 1) if key in _NAMED else value
 
 
 def _rewritten(text: str, changed: Callable[[str, str], str | None]) -> str:
