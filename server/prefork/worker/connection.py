@@ -303,6 +303,8 @@ class Connection:
             self.deadline = self._home.clock() + self._home.times.write_s
             self._unread = unread(self._fd)
             self._wait_for(WRITE)
+            if self._sender.oversized:
+                self._home.spiller.add(self)
             return
         self._exchange.response = None
         if not response.keep_alive:
@@ -342,6 +344,17 @@ class Connection:
             self._hand_over(RESUME)
         else:
             self._unread = unread(self._fd)
+
+    def spill(self, most: int) -> bool:
+        """Moves at most `most` bytes of what the client does not read out of memory. True: there is more, and it still waits."""
+        if self.phase is not FLUSH or not self._sender.oversized:
+            return False
+        try:
+            return self._sender.spill(most)
+        except OSError as error:  # it stays where it is
+            client = self._exchange.client
+            self._home.context.log.warning("response_not_stored", error=str(error), client=client)
+            return False
 
     def _note_progress(self) -> None:
         """What the client took since the last look buys it time."""

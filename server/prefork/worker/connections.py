@@ -18,6 +18,7 @@ from prefork.worker.connection import Connection, Phase
 from prefork.worker.executors import Executor, InlineExecutor
 from prefork.worker.loop import EventLoop
 from prefork.worker.shedding import Shedding
+from prefork.worker.spill import Spiller
 from prefork.worker.takeover import Claim
 from prefork.worker.transport import Transport
 from prefork.wsgi.context import ServerContext
@@ -84,6 +85,7 @@ class Connections:
         self.static: StaticFiles | None = None
         self.buffer_bodies = True
         """False: the application is called when the head is here, and reads the body from the socket."""
+        self.spiller = Spiller(clock, loop.watch, loop.defer)
         self.opened = 0
         """Connections so far."""
         self._members: set[Connection] = set()
@@ -172,6 +174,7 @@ class Connections:
         """No connection lives past its next response. Idle ones end by their time limit: to cut one now could meet a request
         that is already on its way (RFC 9112 section 9.6)."""
         self.keep_alive = False
+        self.context.stamp.closing = True
         latest = self.loop.now + self.times.keepalive_s
         fresh: list[Connection | Preamble] = [*self._arriving]
         fresh += [connection for connection in self._members if connection.phase is Phase.FRESH]

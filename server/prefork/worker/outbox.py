@@ -1,8 +1,10 @@
 """Bytes of a response that the socket did not take yet.
 
-Owns: a bounded buffer in memory that goes on in a temporary file, so that neither a slow reader nor an application that writes
-faster than its client reads costs more than `MEMORY_BYTES`. Runs in the worker: used by the thread that has the connection, one
-at a time. Must not know: HTTP, epoll.
+Owns: their order, and where they wait: in memory up to a bound, beyond that in a temporary file, so that neither a slow reader
+nor an application that writes faster than its client reads costs more than `MEMORY_BYTES`. One piece, however large, is at first
+kept as it is: it is in memory already, and most clients take it faster than it could be copied. `spill` moves it to the file, so
+much at a time, if its client does not. Runs in the worker: used by the thread that has the connection, one at a time. Must not
+know: HTTP, epoll.
 """
 
 from __future__ import annotations
@@ -17,8 +19,11 @@ from prefork.wsgi.spool import temporary_file
 MEMORY_BYTES = 256 * 1024
 """What waits in memory for each connection; php-fpm and nginx buffer alike (8 x 4..8 KiB and up)."""
 
+PIECE_BYTES = 256
+"""What a piece costs besides its bytes: a view of it, and the object that is viewed."""
+
 TURN_BYTES = 1024 * 1024
-"""Most that one call of `send` hands to sendfile(2): a reader as fast as loopback must not hold the loop for a whole file."""
+"""Most that one call of `send` sends: a reader as fast as loopback must not hold the loop for all of it."""
 
 
 class FileTruncatedError(OSError):
@@ -26,73 +31,126 @@ class FileTruncatedError(OSError):
 
 
 class Outbox:
-    """What is still to be sent, in order: pieces in memory, a file span, a spool."""
+    """What is still to be sent, in order: views of memory, spans of the application's file or of the spool."""
 
-    __slots__ = ("_pieces", "_size", "_span", "_spool", "_spool_read", "_spool_written", "empty")
+    __slots__ = ("_first", "_parts", "_size", "_spool", "_spool_end", "empty")
 
     def __init__(self) -> None:
         self.empty = True
         """Nothing waits. Read only."""
-        self._pieces: deque[memoryview] = deque()
-        self._size = 0
-        self._span: FileSpan | None = None
+        self._parts: deque[memoryview | FileSpan] = deque()
+        self._first = 0  # bytes left of the piece that came when nothing waited
+        self._size = 0  # of all others in memory
         self._spool: IO[bytes] | None = None
-        self._spool_read = 0
-        self._spool_written = 0
+        self._spool_end = 0
 
     def add(self, data: bytes | memoryview) -> None:
         """Appends bytes. Raises OSError when they have to go to a disk that is full."""
         self.empty = False
-        if self._spool is None and self._size + len(data) <= MEMORY_BYTES:
-            self._pieces.append(memoryview(data))
-            self._size += len(data)
-            return
-        if self._spool is None:
-            self._spool = temporary_file("prefork-out-", buffering=0)
-            self._spool_read = self._spool_written = 0
         view = memoryview(data)
-        while view:
-            written = self._spool.write(view)
-            self._spool_written += written
-            view = view[written:]
+        cost = len(view) + PIECE_BYTES
+        if not self._parts:
+            self._parts.append(view)
+            self._first = len(view)
+            return
+        if self._size + cost <= MEMORY_BYTES:
+            self._parts.append(view)
+            self._size += cost
+            return
+        start = self._write(view)
+        self._put_span(len(self._parts), start, len(view))
 
     def add_file(self, span: FileSpan) -> None:
-        """Appends a span of the application's file; nothing is added behind it until it is out."""
+        """Appends a span of the application's file."""
         self.empty = False
-        self._span = span
+        self._parts.append(span)
+
+    @property
+    def oversized(self) -> bool:
+        """There is something for `spill` to do."""
+        return self._first + self._size > MEMORY_BYTES
+
+    def spill(self, most: int) -> bool:
+        """Moves at most `most` bytes of a piece above the bound to the file. True: there is more.
+
+        Raises OSError (disk full): they stay where they are.
+        """
+        if not self.oversized:
+            return False
+        at, view = next((at, part) for at, part in enumerate(self._parts) if type(part) is memoryview)
+        part = view[:most]
+        start = self._write(part)
+        if self._took(len(part), view):
+            del self._parts[at]
+        else:
+            self._parts[at] = view[len(part) :]
+        self._put_span(at, start, len(part))
+        return self.oversized
+
+    def _took(self, count: int, view: memoryview) -> bool:
+        """`count` bytes of the first view are not in memory any more. True: it is done with."""
+        done = count == len(view)
+        if self._first:
+            self._first -= count
+        else:
+            self._size -= count + done * PIECE_BYTES
+        return done
+
+    def _write(self, view: memoryview) -> int:
+        """Appends to the spool; returns where."""
+        if self._spool is None:
+            self._spool = temporary_file("prefork-out-", buffering=0)
+            self._spool_end = 0
+        start = self._spool_end
+        while view:
+            written = self._spool.write(view)
+            self._spool_end += written
+            view = view[written:]
+        return start
+
+    def _put_span(self, at: int, start: int, length: int) -> None:
+        """A span of the spool becomes part number `at`, or a part of the one before it."""
+        assert self._spool is not None
+        fd = self._spool.fileno()
+        before = self._parts[at - 1] if at else None
+        if isinstance(before, FileSpan) and before.fd == fd and before.offset + before.length == start:
+            self._parts[at - 1] = FileSpan(fd, before.offset, before.length + length)
+        else:
+            self._parts.insert(at, FileSpan(fd, start, length))
 
     def send(self, sock: Transport) -> bool:
         """Sends what the socket takes now, within a bound. True: all is out. Raises OSError when the peer is gone."""
+        parts = self._parts
+        left = TURN_BYTES
         try:
-            while self._pieces:
-                piece = self._pieces[0]
-                sent = sock.send(piece)
-                self._size -= sent
-                if sent < len(piece):
-                    self._pieces[0] = piece[sent:]
+            while parts and left > 0:
+                part = parts[0]
+                if type(part) is memoryview:
+                    sent = sock.send(part if len(part) <= left else part[:left])
+                    if self._took(sent, part):
+                        parts.popleft()
+                    else:
+                        parts[0] = part[sent:]
+                        if sent < left:  # the socket is full: to ask it again would only cost a system call
+                            return False
                 else:
-                    self._pieces.popleft()
-            if self._spool is not None:
-                self._send_spool(sock, self._spool)
-            elif self._span is not None:
-                self._send_span(sock, self._span)
+                    assert isinstance(part, FileSpan)
+                    sent = send_file(sock, part.fd, part.offset, min(part.length, left))
+                    if not sent:
+                        raise FileTruncatedError("the file became shorter while it was being sent")
+                    if sent < part.length:
+                        parts[0] = FileSpan(part.fd, part.offset + sent, part.length - sent)
+                        if sent < left:
+                            return False
+                    else:
+                        parts.popleft()
+                left -= sent
         except BlockingIOError:
             return False
-        self.empty = self._span is None and self._spool is None
-        return self.empty
-
-    def _send_span(self, sock: Transport, span: FileSpan) -> None:
-        sent = send_file(sock, span.fd, span.offset, min(span.length, TURN_BYTES))
-        if not sent:
-            raise FileTruncatedError("the file became shorter while it was being sent")
-        left = span.length - sent
-        self._span = FileSpan(span.fd, span.offset + sent, left) if left else None
-
-    def _send_spool(self, sock: Transport, spool: IO[bytes]) -> None:
-        left = self._spool_written - self._spool_read
-        self._spool_read += send_file(sock, spool.fileno(), self._spool_read, min(left, TURN_BYTES))
-        if self._spool_read == self._spool_written:
+        if not parts:
             self._drop_spool()
+            self.empty = True
+        return self.empty
 
     def _drop_spool(self) -> None:
         if self._spool is not None:
@@ -101,8 +159,7 @@ class Outbox:
 
     def clear(self) -> None:
         """The connection is gone."""
-        self._pieces.clear()
-        self._size = 0
-        self._span = None
+        self._parts.clear()
+        self._first = self._size = 0
         self._drop_spool()
         self.empty = True

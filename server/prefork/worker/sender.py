@@ -42,6 +42,15 @@ class Sender:
         """Sends what waits. True: all is out. Raises OSError when the peer is gone, or a file or our disk fails."""
         return self._outbox.send(self._sock)
 
+    @property
+    def oversized(self) -> bool:
+        """More waits in memory than may stay there."""
+        return self._outbox.oversized
+
+    def spill(self, most: int) -> bool:
+        """Moves at most `most` bytes of it to a file. True: there is more. Raises OSError."""
+        return self._outbox.spill(most)
+
     def clear(self) -> None:
         """What waits will not be sent."""
         self._outbox.clear()

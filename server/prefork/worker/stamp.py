@@ -1,24 +1,28 @@
-"""The Date and Server lines that every response carries.
+"""The Date and Server lines that every response carries, and whether it is the last of its connection.
 
-Owns: their bytes, made once a second. Refreshed by the worker's loop, read by whichever thread answers (plain attribute reads).
-Must not know: requests.
+Owns: their bytes, made once a second; the word that the worker leaves. Refreshed by the worker's loop, read by whichever thread
+answers (plain attribute reads). Must not know: requests.
 """
 
 from __future__ import annotations
 
-from email.utils import formatdate
+import time
+
+from prefork.http.dates import format_date
 
 
 class HeaderStamp:
     """`date`, `server` and `both`: header lines ready for the wire (RFC 9110 sections 6.6.1 and 10.2.4)."""
 
-    __slots__ = ("_second", "both", "date", "server")
+    __slots__ = ("_second", "both", "closing", "date", "server")
 
     def __init__(self, server_header: str, wall_s: float) -> None:
         self.server = f"Server: {server_header}\r\n".encode("latin-1") if server_header else b""
         self.date = b""
         self.both = b""
         self._second = -1
+        self.closing = False
+        """The worker leaves: a response that begins now says `Connection: close`, also to a request that began before."""
         self.refresh(wall_s)
 
     def refresh(self, wall_s: float) -> None:
@@ -26,5 +30,5 @@ class HeaderStamp:
         second = int(wall_s)
         if second != self._second:
             self._second = second
-            self.date = f"Date: {formatdate(second, usegmt=True)}\r\n".encode("ascii")
+            self.date = f"Date: {format_date(time.gmtime(second))}\r\n".encode("ascii")
             self.both = self.server + self.date

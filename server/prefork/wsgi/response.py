@@ -30,11 +30,13 @@ JOIN_BYTES = 64 * 1024
 
 
 class Stamp(Protocol):
-    """The header lines that every response shares; refreshed by the worker's loop once a second."""
+    """What every response shares: header lines, refreshed by the worker's loop once a second, and whether connections go on."""
 
     date: bytes
     server: bytes
     both: bytes
+    closing: bool
+    """No connection is to live past its present response."""
 
 
 class ApplicationError(Exception):
@@ -285,13 +287,13 @@ class Response(msgspec.Struct, eq=False):
             framing = b"Transfer-Encoding: chunked\r\n"
         else:
             self.keep_alive = False  # HTTP/1.0 knows no chunks: the end of the connection ends the body
-        if head.close or (self.unread is not None and self.unread()):
+        stamp = self._stamp
+        if head.close or stamp.closing or (self.unread is not None and self.unread()):
             self.keep_alive = False
         if not self.keep_alive:
             framing += b"Connection: close\r\n"
         elif not self._minor:
             framing += b"Connection: keep-alive\r\n"
-        stamp = self._stamp
         lines = stamp.both
         if head.has_date or head.has_server:
             lines = (b"" if head.has_server else stamp.server) + (b"" if head.has_date else stamp.date)

@@ -12,7 +12,8 @@ import pytest
 from prefork.http.limits import Limits
 from prefork.worker.connection import LINGER_BYTES, Phase
 from prefork.worker.outbox import MEMORY_BYTES
-from support.serving import Client, Station, hello, readable, station
+from prefork.worker.spill import TURN_BYTES as SPILL_BYTES
+from support.serving import Client, FakeClock, Station, hello, readable, station
 from support.wire import parse_answer, parse_answers
 
 Start = Callable[..., Any]
@@ -467,8 +468,13 @@ def test_a_full_disk_under_a_response_cuts_it_and_is_reported(
     monkeypatch.setattr("tempfile.TemporaryFile", full)
 
     def app(environ: dict[str, Any], start_response: Start) -> Any:
-        start_response("200 OK", [])
-        return [b"x" * (MEMORY_BYTES * 2)]
+        write = start_response("200 OK", [])
+
+        def body() -> Iterator[bytes]:
+            write(b"x" * MEMORY_BYTES)
+            yield b"x" * MEMORY_BYTES
+
+        return body()
 
     with station(app, threads=threads) as made:
         client = made.connect(GET % 1, sndbuf=1)
@@ -488,7 +494,8 @@ def test_after_a_write_that_was_lost_nothing_follows(threads: int, monkeypatch: 
         write = start_response("200 OK", [("Content-Length", str(MEMORY_BYTES * 2 + 10))])
         monkeypatch.setattr("tempfile.TemporaryFile", full)
         try:
-            write(b"x" * (MEMORY_BYTES * 2))
+            for _ in range(3):
+                write(b"x" * MEMORY_BYTES)
         except OSError:
             pass  # an application that does not care
         monkeypatch.setattr("tempfile.TemporaryFile", real[0])
@@ -497,6 +504,66 @@ def test_after_a_write_that_was_lost_nothing_follows(threads: int, monkeypatch: 
     with station(app, threads=threads) as made:
         client = made.connect(GET % 1, sndbuf=1)
         assert b"0123456789" not in client.read_to_end()
+
+
+def test_a_request_that_runs_when_the_worker_is_told_to_leave_is_the_last(threads: int) -> None:
+    def app(environ: dict[str, Any], start_response: Start) -> Any:
+        made.connections.drain()
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    with station(app, threads=threads) as made:
+        (answer,) = parse_answers(made.connect(GET % 1).read_to_end(), "GET")
+        assert (answer.one("Connection"), answer.body) == (b"close", b"ok")
+
+
+# Large pieces ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_large_piece_goes_to_disk_a_little_at_a_time_if_nobody_reads(threads: int) -> None:
+    size = 40 * SPILL_BYTES
+    piece = bytes(range(256)) * (size // 256)
+
+    def app(environ: dict[str, Any], start_response: Start) -> Any:
+        start_response("200 OK", [("Content-Length", str(size))])
+        return [piece]
+
+    clock = FakeClock()
+    with station(app, threads=threads, clock=clock) as made:
+        client = made.connect(GET % 1, sndbuf=1)
+        made.until(lambda: client.connection.phase is Phase.FLUSH, "a full socket")
+        outbox = client.connection._sender._outbox
+        made.turn(5)
+        assert outbox._spool is None
+        assert outbox.oversized
+        clock.now += 2.0
+        made.turn()
+        waiting = outbox._first
+        made.turn(4)
+        assert waiting - outbox._first <= 4 * SPILL_BYTES  # so much in a turn, all connections together
+        client.received = client.sock.recv(1000)
+        made.until(lambda: not outbox.oversized, "the disk")
+        client.ask(b"", size - 1000)
+        (answer,) = parse_answers(client.received, "GET")
+        assert answer.body == piece
+
+
+def test_a_full_disk_leaves_a_large_piece_where_it_is(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**options: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    def app(environ: dict[str, Any], start_response: Start) -> Any:
+        start_response("200 OK", [("Content-Length", "3000000")])
+        return [b"x" * 3_000_000]
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    clock = FakeClock()
+    with station(app, threads=threads, clock=clock) as made:
+        client = made.connect(GET % 1, sndbuf=1)
+        made.until(lambda: client.connection.phase is Phase.FLUSH, "a full socket")
+        clock.now += 2.0
+        made.until(lambda: made.log.events == ["response_not_stored"], "the disk")
+        assert client.ask(b"", 3_000_000).endswith(b"x" * 3_000_000)
 
 
 # Clients that go while they are answered ------------------------------------------------------------------------------

@@ -80,10 +80,43 @@ def test_adding_and_sending_in_any_order(sizes: list[int], data: st.DataObject) 
             piece = (b"%d:" % number + pattern(size))[:size]
             expected += piece
             outbox.add(memoryview(piece) if number % 2 else piece)
+            if data.draw(st.booleans()):
+                outbox.spill(data.draw(st.sampled_from([1, 10_000, MEMORY_BYTES])))
             for _ in range(data.draw(st.integers(0, 3))):
                 if not outbox.send(ours):
                     received += theirs.recv(data.draw(st.sampled_from([1, 1000, 100_000])))
         assert received + drain(outbox, ours, theirs) == expected
+
+
+def test_one_large_piece_is_kept_as_it_is_until_it_is_moved(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    outbox = Outbox()
+    data = pattern(3 * MEMORY_BYTES)
+    before = open_files()
+    outbox.add(data)
+    assert outbox.oversized
+    assert open_files() == before
+    assert not outbox.send(pair[0])
+    outbox.add(b"behind")
+    assert open_files() == before
+    moves = 0
+    while outbox.spill(MEMORY_BYTES // 2):
+        moves += 1
+    assert not outbox.oversized
+    assert open_files() == before + 1
+    assert moves in (3, 4, 5)
+    assert not outbox.spill(1)
+    assert drain(outbox, *pair) == data + b"behind"
+    assert open_files() == before
+
+
+def test_small_pieces_cost_more_than_their_bytes() -> None:
+    outbox = Outbox()
+    for _ in range(10_000):
+        outbox.add(b"x")
+    assert len(outbox._parts) < 2000
+    outbox.clear()
 
 
 @contextmanager
@@ -124,7 +157,8 @@ def test_memory_is_used_again_after_the_file(pair: tuple[socket.socket, socket.s
 def test_clear_gives_the_file_back() -> None:
     before = open_files()
     outbox = Outbox()
-    outbox.add(pattern(MEMORY_BYTES + 1))
+    for _ in range(3):
+        outbox.add(pattern(MEMORY_BYTES))
     assert open_files() == before + 1
     outbox.clear()
     assert open_files() == before
@@ -202,6 +236,7 @@ def test_a_peer_that_is_gone(kind: str, tmp_path: Path, pair: tuple[socket.socke
             outbox.add_file(FileSpan(file.fileno(), 0, 100_000))
         else:
             outbox.add(b"x" * (100 if kind == "memory" else MEMORY_BYTES + 100))
+            outbox.spill(50)
         theirs.close()
         with pytest.raises(OSError) as caught:
             while not outbox.send(ours):
@@ -220,7 +255,10 @@ def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **options: Full())
     outbox = Outbox()
+    outbox.add(b"x" * (MEMORY_BYTES + 1))
     with pytest.raises(OSError, match="No space"):
-        outbox.add(b"x" * (MEMORY_BYTES + 1))
+        outbox.add(b"x" * MEMORY_BYTES)
+    with pytest.raises(OSError, match="No space"):
+        outbox.spill(10)
     outbox.clear()
     assert outbox.empty
