@@ -59,7 +59,7 @@ class Machine:
 
     def _start(self) -> None:
         settings = {
-            "app.target": "release:app",
+            "app.target": "upgraded:app",
             "app.path": [str(APPS)],
             "app.env.RELEASE_FILE": str(self.release),
             "workers.count": 1,
