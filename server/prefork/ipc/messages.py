@@ -99,6 +99,9 @@ class Drain(Message, frozen=True, tag="drain"):
 
     reason: str
     backlog: list[int] = []
+    ending: list[int] = []
+    """Those of `backlog` that are to be shut down, for every process, when nobody is on the way in any more: whoever comes then
+    is refused, and asks another machine."""
 
 
 class Stop(Message, frozen=True, tag="stop"):

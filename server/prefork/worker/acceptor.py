@@ -11,6 +11,7 @@ HTTP.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -206,6 +207,10 @@ class Acceptor:
         except OSError as error:
             if error.errno in CLIENT_GONE:
                 return True
+            if error.errno == errno.EINVAL:
+                # Another worker has shut it down, for the server stops.
+                self.close([door.sock.fileno()])
+                return False
             self._cannot_accept(error)
             return False
         sock.setblocking(False)
@@ -260,6 +265,14 @@ class Acceptor:
 
     def _take(self, fd: int) -> None:
         self.take_backlog([fd])
+
+    def shut_down(self, fds: Iterable[int]) -> None:
+        """The end of these listeners for every process that has them: whoever connects is refused (shutdown(2))."""
+        for fd in fds:
+            if fd in self._doors:
+                # Another worker may have been first.
+                with contextlib.suppress(OSError):
+                    self._doors[fd].sock.shutdown(socket.SHUT_RD)
 
     def close(self, fds: Iterable[int]) -> None:
         """The end of these listeners, as far as this process is concerned."""

@@ -45,6 +45,7 @@ class Departure:
         self._executor = executor
         self._log = log
         self._backlog: Sequence[int] = ()
+        self._ending: Sequence[int] = ()
         self._hurry = False
         self._lingers = False
         self.reason = ""
@@ -58,7 +59,7 @@ class Departure:
             while (received := self._channel.receive()) is not None:
                 message = received.message
                 if isinstance(message, Drain):
-                    self.drain(message.reason, message.backlog)
+                    self.drain(message.reason, message.backlog, message.ending)
                 elif isinstance(message, Stop):
                     self.stop(message.reason)
                 elif isinstance(message, ReopenLogs):
@@ -73,8 +74,11 @@ class Departure:
             self._loop.remove(self._channel.fileno())
             self.drain("channel_broken")
 
-    def drain(self, reason: str, backlog: Sequence[int] = ()) -> None:
-        """Finishes what runs and what waits in `backlog` (descriptors of listeners), then leaves. No request is lost."""
+    def drain(self, reason: str, backlog: Sequence[int] = (), ending: Sequence[int] = ()) -> None:
+        """Finishes what runs and what waits in `backlog` (descriptors of listeners), then leaves. No request is lost.
+
+        `ending`: those of them that nobody will accept from again; if this takes longer, they do not keep clients waiting.
+        """
         if self.reason:
             return
         self.reason = reason
@@ -89,6 +93,11 @@ class Departure:
             self._acceptor.linger(backlog)
             self.deadline = self._connections.clock() + LINGER_S
             self._loop.watch(self)
+        elif ending:
+            self._ending = ending
+            self._acceptor.linger(ending)
+            self.deadline = self._connections.clock() + LINGER_S
+            self._loop.watch(self)
 
     def stop(self, reason: str) -> None:
         """Finishes the requests that run, within GRACE_S, then leaves."""
@@ -96,7 +105,7 @@ class Departure:
         self._hurry = True
         self._connections.drain()
         self._acceptor.leave()
-        self._backlog = ()
+        self._backlog = self._ending = ()
         self.deadline = self._connections.clock() + GRACE_S
         self._loop.watch(self)
 
@@ -107,8 +116,9 @@ class Departure:
             return
         self._lingers = False
         self._acceptor.take_backlog(self._backlog)
-        self._acceptor.close(self._backlog)
-        self._backlog = ()
+        self._acceptor.shut_down(self._ending)
+        self._acceptor.close(self._ending or self._backlog)
+        self._backlog = self._ending = ()
 
     def check(self) -> None:
         """At the end of each turn: is there anything left to stay for?"""

@@ -14,7 +14,7 @@ from prefork.ipc.channel import Channel, ChannelError
 from prefork.ipc.messages import Drain, ReopenLogs, Stop
 from prefork.worker.acceptor import Acceptor, Door
 from prefork.worker.connection import Phase
-from prefork.worker.departure import GRACE_S, Departure, on_terminate
+from prefork.worker.departure import GRACE_S, LINGER_S, Departure, on_terminate
 from prefork.wsgi.environ import connection_environ
 from support.serving import FakeClock, Station, hello, station
 from support.wire import parse_answer
@@ -193,6 +193,45 @@ def test_drain_takes_what_comes_into_the_backlog_meanwhile(post: Post) -> None:
     assert parse_answer(read_all(post, late)).status == 200
     late.close()
     post.until(lambda: post.ended, "the end")
+
+
+def test_a_stop_that_takes_long_refuses_newcomers_instead_of_keeping_them_waiting(
+    post: Post, clock: FakeClock
+) -> None:
+    first = post.connect(b"GET / HT")
+    post.until(lambda: [c.phase for c in post.made.members] == [Phase.HEAD], "half a request")
+    listener = post.listener.fileno()
+    post.master.send(Drain(reason="stop", backlog=[listener], ending=[listener]))
+    post.until(lambda: post.departure.reason, "draining")
+    on_the_way = post.connect(GET)
+    assert parse_answer(read_all(post, on_the_way)).status == 200, (
+        "it is not kept waiting for the first either"
+    )
+    on_the_way.close()
+    address = post.listener.getsockname()
+    clock.now += LINGER_S + 1
+    post.until(lambda: post.listener.fileno() < 0, "the end of the listener")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address)
+    assert not post.ended
+    first.sendall(b"TP/1.1\r\nHost: t\r\n\r\n")
+    assert parse_answer(read_all(post, first)).status == 200
+    first.close()
+    post.until(lambda: post.ended, "the end")
+
+
+def test_a_listener_that_another_worker_has_shut_down_is_left_alone(post: Post, clock: FakeClock) -> None:
+    post.connect(b"GET / HT")
+    post.until(lambda: [c.phase for c in post.made.members] == [Phase.HEAD], "half a request")
+    listener = post.listener.fileno()
+    post.master.send(Drain(reason="stop", backlog=[listener], ending=[listener]))
+    post.until(lambda: post.departure.reason, "draining")
+    post.listener.shutdown(socket.SHUT_RD)
+    for _ in range(3):
+        post.turn()
+    clock.now += LINGER_S + 1
+    post.turn()
+    assert not post.ended
 
 
 def test_drain_leaves_the_listeners(post: Post) -> None:
