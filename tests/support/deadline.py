@@ -27,6 +27,10 @@ class Deadline:
     def passed(self) -> bool:
         return self.remaining() <= 0.0
 
+    def pause(self) -> None:
+        """Between two looks at something that nobody announces."""
+        time.sleep(min(0.02, self.remaining()))
+
 
 def eventually(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
     """Wait for what nobody announces (a file's content, a descriptor's end): look again and again."""

@@ -82,9 +82,7 @@ def heading(thread: Thread) -> str:
     """Whose stack follows."""
     request = thread.request
     if request is not None:
-        whose = (
-            f"thread {request.thread}: {text.one_line(request.request)}, for {text.age(request.elapsed_s)}"
-        )
+        whose = f"thread {request.thread}, {text.age(request.elapsed_s)}: {text.one_line(request.request)}"
         return f"{whose}, from {text.one_line(request.client)}" if request.client else whose
     name = f" {text.one_line(thread.name)}" if thread.name else ""
     if thread.role == "other":

@@ -90,11 +90,11 @@ def test_the_longest_request_comes_first_and_who_waits_last() -> None:
 def test_what_a_person_reads() -> None:
     stack = Stack(worker=1, pid=7, generation=2, text=TEXT, running=RUNNING)
     assert list(lines(read(stack))) == [
-        "thread 3: PUT /upload HTTP/1.1, for 9.0s, from 192.0.2.7",
+        "thread 3, 9.0s: PUT /upload HTTP/1.1, from 192.0.2.7",
         f'    File "{OWN}/wsgi/input.py", line 9 in read',
         '    File "/srv/shop/app.py", line 9 in upload',
         "    ... called by prefork (1 frames)",
-        "thread 1: POST /basket HTTP/1.1, for 3.0s, from 192.0.2.7",
+        "thread 1, 3.0s: POST /basket HTTP/1.1, from 192.0.2.7",
         '    File "/srv/shop/bäsket.py", line 30 in add',
         '    File "/srv/shop/app.py", line 8 in app',
         "    ... called by prefork (4 frames)",

@@ -95,6 +95,13 @@ def test_the_pane_scrolls() -> None:
     assert screen[title + 1] == "5"
 
 
+def test_long_lines_of_the_pane_go_on_below() -> None:
+    frame = '    File "/srv/' + "releases/" * 12 + 'app.py", line 7 in view'
+    screen = shown(picture(Ui(pane=Pane.STACKS), pane_lines=[frame]))
+    first = next(index for index, line in enumerate(screen) if line.startswith("    File"))
+    assert screen[first] + screen[first + 1].removeprefix("        ") == frame
+
+
 def test_the_help_fits_the_narrowest_screen() -> None:
     assert max(map(len, HELP)) <= 80
     assert shown(picture(Ui(pane=Pane.HELP)))[9] == HELP[0]
@@ -231,7 +238,7 @@ def test_stacks_come_with_the_worker(session: Session) -> None:
     session.hear(Done(TakeStacks(1), Result(ok=True, data=msgspec.Raw(msgspec.json.encode([stack])))))
     assert session.pane_lines == [
         "pid 4701, generation 2, 100 requests, 12 connections, 0 restarts, rss 60.0M (private 10.0M)",
-        "thread 1: GET /slow HTTP/1.1, for 12s, from 192.0.2.7",
+        "thread 1, 12s: GET /slow HTTP/1.1, from 192.0.2.7",
         '    File "/srv/a.py", line 3 in stuck',
     ]
 

@@ -6,7 +6,7 @@ keys, servers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rich.text import Text
@@ -33,6 +33,8 @@ _STATES = {
 
 _SLOW_S, _VERY_SLOW_S = 1.0, 10.0
 """Requests that run for longer are coloured."""
+
+_GOES_ON = "        "
 
 _BARS = ("▁▂▃▄▅▆▇█", ".:-=+*#@")
 
@@ -73,9 +75,18 @@ def draw(picture: Picture, width: int, height: int) -> list[Text]:
     return lines
 
 
-def pane_content(picture: Picture) -> Sequence[str]:
-    """All lines of the pane that is open."""
-    return HELP if picture.ui.pane is Pane.HELP else picture.pane_lines
+def pane_content(picture: Picture, width: int) -> Sequence[str]:
+    """All lines of the pane that is open; long ones go on below, for the end of a frame is what matters of it."""
+    if picture.ui.pane is Pane.HELP:
+        return HELP
+    return [part for line in picture.pane_lines for part in _wrapped(line, width)]
+
+
+def _wrapped(line: str, width: int) -> Iterator[str]:
+    yield line[:width]
+    room = max(1, width - len(_GOES_ON))
+    for start in range(width, len(line), room):
+        yield _GOES_ON + line[start : start + room]
 
 
 # above the workers --------------------------------------------------------------------------------------------------
@@ -197,7 +208,7 @@ def _urgency(age_s: float | None) -> str:
 
 
 def _pane(picture: Picture, width: int, height: int) -> list[Text]:
-    content = pane_content(picture)
+    content = pane_content(picture, width)
     is_help = picture.ui.pane is Pane.HELP
     first = min(picture.ui.scroll, max(0, len(content) - height))
     title = "help" if is_help else picture.pane_title

@@ -84,9 +84,9 @@ class _Loop:
 
     def _press(self, key: str) -> bool:
         """False: leave."""
-        picture, (_, height) = self._picture(), self._terminal.size()
+        picture, (width, height) = self._picture(), self._terminal.size()
         shared = layout(height, len(picture.rows), pane=True)
-        effect = self._session.press(key, shared.pane, len(pane_content(picture)))
+        effect = self._session.press(key, shared.pane, len(pane_content(picture, width)))
         if isinstance(effect, Quit):
             return False
         if isinstance(effect, Redraw):
