@@ -7,6 +7,8 @@ another room is knowledge of that room.
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import textwrap
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +46,7 @@ RULES = Rules(
         "deadline": frozenset({"ipc"}),
         "demo": frozenset(),
     },
-    leaves=frozenset({"errors", "version", "identity", "speedups", "_speedups"}),
+    leaves=frozenset({"errors", "version", "identity", "speedups", "_speedups", "_shared"}),
     forbidden={"http": frozenset({"socket", "os", "time", "logging", "select"})},
     reserved=(
         Reserved(
@@ -189,3 +191,22 @@ def test_a_room_without_a_row_may_import_only_leaves(tmp_path: Path) -> None:
     rules = replace(SMALL, allowed={})
     (found,) = violations(build(tmp_path, {"hall/door.py": "import house.errors\nimport house.attic"}), rules)
     assert "hall may import only nothing but the leaves" in found
+
+
+def test_what_becomes_the_master_loads_neither_requests_nor_the_application() -> None:
+    """The source may keep the rules while the package's own `__init__` breaks them at run time, and every start pays."""
+    code = "import sys, prefork.cli.run, prefork.master; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    strangers = ("prefork.wsgi", "prefork.http", "prefork.worker", "prefork.zygote", "psutil", "dataclasses")
+    assert [name for name in done.stdout.split() if name.startswith(strangers)] == []
+
+
+@pytest.mark.parametrize("name", prefork.__all__)
+def test_the_public_names_are_there(name: str) -> None:
+    code = f"from prefork import {name}; import prefork; assert {name} is prefork.{name}; assert {name!r} in dir(prefork)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_any_other_name_is_an_error_as_usual() -> None:
+    with pytest.raises(AttributeError, match="module 'prefork' has no attribute 'after_respones'"):
+        prefork.after_respones  # type: ignore[attr-defined]  # noqa: B018

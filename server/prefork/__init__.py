@@ -1,11 +1,50 @@
-"""prefork: a pre-fork multi-process WSGI server daemon for Linux."""
+"""prefork: a pre-fork multi-process WSGI server daemon for Linux.
+
+The public names of applications. They are imported when first asked for (PEP 562): the command line and the master import this
+package too, and must load neither `wsgi` nor `http`. A zygote has them all before the application's first line.
+"""
 
 from __future__ import annotations
 
-from prefork import deadline
-from prefork.errors import RequestTimeout
+from typing import TYPE_CHECKING
+
 from prefork.version import __version__
-from prefork.wsgi.after import after_response
-from prefork.wsgi.handler import WSGIRequestHandler
+
+if TYPE_CHECKING:
+    from prefork import deadline
+    from prefork.errors import RequestTimeout
+from prefork.hooks import (
+    after_fork,
+    before_stop,
+    on_reload_failed,
+    on_slow,
+    on_timeout,
+    on_zygote_ready,
+)
+    from prefork.wsgi.after import after_response
+    from prefork.wsgi.handler import WSGIRequestHandler
 
 __all__ = ["RequestTimeout", "WSGIRequestHandler", "__version__", "after_response", "deadline"]
+
+_WHERE = {
+    "RequestTimeout": "prefork.errors",
+    "WSGIRequestHandler": "prefork.wsgi.handler",
+    "after_response": "prefork.wsgi.after",
+    "deadline": "prefork.deadline",
+}
+
+
+def __getattr__(name: str) -> object:
+    module = _WHERE.get(name)
+    if module is None:
+        raise AttributeError(f"module 'prefork' has no attribute {name!r}")
+    from importlib import import_module
+
+    found = import_module(module)
+    # A module's own name is set by its import.
+    value = globals()[name] = found if module == f"prefork.{name}" else getattr(found, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

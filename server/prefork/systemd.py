@@ -12,7 +12,6 @@ from __future__ import annotations
 import array
 import contextlib
 import errno
-import hashlib
 import os
 import re
 import select
@@ -124,6 +123,8 @@ def stored_name(asked: str, real: str, file: str = "") -> str:
 
     They may hold neither colons nor what is not printable ASCII, and no more than 255 bytes (sd_pid_notify_with_fds(3)).
     """
+    import hashlib  # only here: it costs a start 3 ms
+
     digest = hashlib.sha256(f"{asked}\0{real}\0{file}".encode("utf-8", "surrogateescape")).hexdigest()[:12]
     readable = re.sub(r"[^A-Za-z0-9._@/-]+", "_", real)[-80:]
     return f"{STORED_PREFIX}{digest}-{readable}"

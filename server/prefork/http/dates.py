@@ -1,4 +1,4 @@
-"""HTTP dates as clients send them.
+"""HTTP dates, as clients send them and as servers do.
 
 Owns: the three forms of RFC 9110 section 5.6.7. Runs in: worker. Must not know what time it is, but for the century of a
 two-digit year, which the caller brings.
@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import calendar
 import re
+from collections.abc import Sequence
 
-_MONTHS = {name: number for number, name in enumerate(calendar.month_abbr) if name}
+_MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DAY_NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, 1)}
 _SHORT_DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _LONG_DAY = "(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday)"
 _TIME = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
@@ -45,3 +48,10 @@ def parse_date(text: str, now_year: int = 2000) -> int | None:
     if hour > 23 or minute > 59 or second > 60:  # 60: a leap second
         return None
     return calendar.timegm((year, month, day, hour, minute, second))
+
+
+def format_date(moment: Sequence[int]) -> str:
+    """An IMF-fixdate: `moment` is what `time.gmtime` gives."""
+    year, month, day, hour, minute, second, weekday = moment[:7]
+    name = _MONTH_NAMES[month - 1]
+    return f"{_DAY_NAMES[weekday]}, {day:02} {name} {year:04} {hour:02}:{minute:02}:{second:02} GMT"

@@ -10,11 +10,11 @@ without CAP_SYS_PTRACE (ptrace(2), PTRACE_MODE_READ); then the resident set size
 
 from __future__ import annotations
 
-import psutil
-
 
 def own_memory(pid: int, least: int) -> int | None:
     """Bytes; None if that is certainly less than `least`, or the process is gone."""
+    import psutil  # only for whom memory is limited: it costs a start 11 ms
+
     try:
         process = psutil.Process(pid)
         resident = int(process.memory_info().rss)

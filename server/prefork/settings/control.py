@@ -9,7 +9,6 @@ servers of one name never meet, and nobody steers the wrong one.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
@@ -50,6 +49,8 @@ def identity_of(file: str | None, directory: str, target: str) -> str:
 
 def digest(identity: str) -> str:
     """A few characters that stand for `identity`."""
+    import hashlib  # not in workers, which hold settings too: it costs a start 3 ms
+
     return hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 

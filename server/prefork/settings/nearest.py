@@ -5,12 +5,13 @@ Owns: the end of a message that suggests a spelling. Runs in: cli, master. Must 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """The candidate that `word` is probably a misspelling of; None if none is near."""
+    import difflib  # only for a message: it costs a start 2 ms
+
     by_form = {_form(candidate): candidate for candidate in candidates}
     # Cut, because the comparison takes quadratic time.
     found = difflib.get_close_matches(_form(word[:100]), by_form, n=1, cutoff=0.6)

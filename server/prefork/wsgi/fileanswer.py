@@ -7,14 +7,14 @@ that has the request. Must not know: where the file came from, sockets.
 from __future__ import annotations
 
 import os
-import secrets
+import time
 from collections.abc import Iterator, Mapping
-from email.utils import formatdate
 from typing import Any
 
 import msgspec
 
 from prefork.http.conditional import Validators, Verdict, evaluate, range_holds
+from prefork.http.dates import format_date
 from prefork.http.ranges import ByteRange, read_ranges
 from prefork.wsgi.beneath import OpenFile
 from prefork.wsgi.filewrapper import FileSpan
@@ -65,7 +65,7 @@ def plan(
     if validators.etag is not None:
         common.append(("ETag", validators.etag))
     if validators.modified_s is not None:
-        common.append(("Last-Modified", formatdate(validators.modified_s, usegmt=True)))
+        common.append(("Last-Modified", format_date(time.gmtime(validators.modified_s))))
     if verdict is Verdict.NOT_MODIFIED:
         return Plan("304 Not Modified", common)
     if verdict is Verdict.FAILED:
@@ -127,7 +127,7 @@ def _multipart(ranges: list[ByteRange], size: int, content_type: str, common: He
 
 def new_boundary() -> str:
     """One that no file holds by chance, or because somebody guessed it."""
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()
 
 
 class FileBody:

@@ -10,7 +10,6 @@ Arguments are literals (ast.literal_eval), never code: a target may come from a 
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib
 import inspect
 import sys
@@ -58,6 +57,16 @@ def load_class(reference: str, base: type[_Base]) -> type[_Base]:
     if not (isinstance(found, type) and issubclass(found, base)):
         raise BootError("callable", f"{reference!r} is no subclass of prefork.{base.__name__}")
     return found
+
+
+def load_callable(reference: str) -> Callable[..., Any]:
+    """The function named by `reference` ("pkg.mod:name"), a hook. Raises BootError like `load_application`."""
+    parsed = parse_target(reference)
+    found = _look_up(_import_module(parsed, reference), parsed, reference)
+    if not callable(found):
+        raise BootError("callable", f"{reference!r} is a {type(found).__name__}, not a function")
+    function: Callable[..., Any] = found
+    return function
 
 
 def parse_target(target: str) -> Target:
@@ -153,6 +162,8 @@ def _look_up(module: ModuleType, parsed: Target, target: str) -> Any:
         try:
             found = getattr(found, name)
         except AttributeError as error:
+            import difflib  # only for this message: it costs a start 2 ms
+
             close = difflib.get_close_matches(name, [n for n in dir(found) if not n.startswith("_")], n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             where = getattr(found, "__file__", None) or type(found).__name__

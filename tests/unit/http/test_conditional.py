@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import calendar
+import time
+from email.utils import formatdate
 
 import pytest
 
 from prefork.http.conditional import Validators, Verdict, evaluate, range_holds
-from prefork.http.dates import parse_date
+from prefork.http.dates import format_date, parse_date
 
 MODIFIED = calendar.timegm((1994, 11, 6, 8, 49, 37))
 SAME = "Sun, 06 Nov 1994 08:49:37 GMT"
@@ -133,3 +135,10 @@ def test_a_two_digit_year_is_not_in_the_far_future() -> None:
 )
 def test_what_is_no_date(text: str) -> None:
     assert parse_date(text) is None
+
+
+@pytest.mark.parametrize("second", [0, 951_782_400, 1_700_000_000, 4_102_444_799])
+def test_dates_are_written_as_the_standard_library_writes_them(second: int) -> None:
+    text = format_date(time.gmtime(second))
+    assert text == formatdate(second, usegmt=True)
+    assert parse_date(text) == second
