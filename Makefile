@@ -115,7 +115,7 @@ $(VENV)/.installed: $(BUILT_FROM) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-test: $(BUILT_FROM) | $(BIN)/python
-	$(INSTALL) '.[test,frameworks]'
+	$(INSTALL) '.[test,frameworks,browser]'
 	@touch $@
 
 $(VENV)/.installed-unit: $(BUILT_FROM) | $(BIN)/python

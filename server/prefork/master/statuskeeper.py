@@ -180,6 +180,9 @@ class StatusKeeper:
         for message in self._messages(member.questions):
             if isinstance(message, StatusWanted):
                 self._owed[number] = member.questions
+        if member.questions.fileno() < 0:
+            # It could not ask any more: the end of its orders makes it leave, and another one is started.
+            self._hang_up(member.orders)
 
     def _hear(self, number: int, member: StatusProcess, message: Message) -> None:
         match message:
@@ -194,7 +197,7 @@ class StatusKeeper:
                     self._generations.log.traceback(message.traceback)
 
     def _messages(self, channel: Channel) -> Iterator[AnyMessage]:
-        """All that wait; a channel that has ended or is broken is closed, which makes the process leave."""
+        """All that wait; a channel that has ended or is broken is closed."""
         try:
             while channel.fileno() >= 0 and (received := channel.receive()) is not None:
                 for fd in received.fds:

@@ -23,6 +23,7 @@ from prefork.ipc.channel import Channel
 from prefork.ipc.messages import WorkerFailed, clip
 from prefork.ipc.statusboot import StatusBoot
 from prefork.observe.log import Log
+from prefork.observe.sinks import open_sink
 from prefork.settings.model import Settings
 from prefork.status.agent import Agent
 from prefork.status.application import StatusApplication
@@ -71,7 +72,7 @@ def _serve(boot: StatusBoot, orders: Channel) -> None:
     setproctitle(f"prefork: status [{name}]" if name else "prefork: status")
     Identity(boot.uid, boot.gid, tuple(boot.groups)).drop()
     hygiene.die_with_parent(boot.master_pid, signal.SIGTERM)
-    log = Log(boot.log_fd, settings.log.level, role="status", pid=os.getpid())
+    log = Log(open_sink(boot.log_fd, settings.log.format), settings.log.level, role="status", pid=os.getpid())
     source = Source(Channel.from_fd(boot.questions_fd), time.monotonic)
     sampler = Sampler(source, History(), time.monotonic, time.time)
     sampler.start()

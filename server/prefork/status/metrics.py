@@ -104,8 +104,7 @@ def _histogram(
     family = HistogramMetricFamily(name, text)
     cumulated = list(accumulate(counts)) or [0] * (len(bounds_s) + 1)
     buckets = [
-        # Nine digits are nanoseconds, and hide how binary fractions are printed.
-        (f"{round(bound, 9):g}" if bound >= 1e-4 else repr(bound), cumulated[index])
+        (repr(round(bound, 9)), cumulated[index])
         for index, bound in enumerate(bounds_s)
         if (len(bounds_s) - 1 - index) % _STEP == 0 and bound >= _SMALLEST_S
     ]

@@ -34,6 +34,7 @@ class Sampler:
         self._wall_clock = wall_clock
         self._lock = threading.Condition()
         self._until = float("-inf")
+        self._asked_at = float("-inf")
 
     def start(self) -> None:
         """Begin, in a thread."""
@@ -52,6 +53,7 @@ class Sampler:
         answer = self._source.ask()
         if answer is not None:
             with self._lock:
+                self._asked_at = self._clock()
                 self._history.add(answer.status, self._wall_clock())
         return answer
 
@@ -62,11 +64,13 @@ class Sampler:
 
     def _run(self) -> None:
         while True:
-            self._wait()
-            self.ask()
+            if self._wait():
+                self.ask()
 
-    def _wait(self) -> None:
+    def _wait(self) -> bool:
+        """Until it is time; False: somebody else has asked meanwhile."""
         with self._lock:
             while self._until <= self._clock():
                 self._lock.wait()
             self._lock.wait(EVERY_S)
+            return self._clock() - self._asked_at >= EVERY_S / 2
