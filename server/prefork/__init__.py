@@ -13,24 +13,42 @@ from prefork.version import __version__
 if TYPE_CHECKING:
     from prefork import deadline
     from prefork.errors import RequestTimeout
-from prefork.hooks import (
-    after_fork,
-    before_stop,
-    on_reload_failed,
-    on_slow,
-    on_timeout,
-    on_zygote_ready,
-)
+    from prefork.hooks import (
+        after_fork,
+        before_stop,
+        on_reload_failed,
+        on_slow,
+        on_timeout,
+        on_zygote_ready,
+    )
     from prefork.wsgi.after import after_response
     from prefork.wsgi.handler import WSGIRequestHandler
 
-__all__ = ["RequestTimeout", "WSGIRequestHandler", "__version__", "after_response", "deadline"]
+__all__ = [
+    "RequestTimeout",
+    "WSGIRequestHandler",
+    "__version__",
+    "after_fork",
+    "after_response",
+    "before_stop",
+    "deadline",
+    "on_reload_failed",
+    "on_slow",
+    "on_timeout",
+    "on_zygote_ready",
+]
 
 _WHERE = {
     "RequestTimeout": "prefork.errors",
     "WSGIRequestHandler": "prefork.wsgi.handler",
+    "after_fork": "prefork.hooks",
     "after_response": "prefork.wsgi.after",
+    "before_stop": "prefork.hooks",
     "deadline": "prefork.deadline",
+    "on_reload_failed": "prefork.hooks",
+    "on_slow": "prefork.hooks",
+    "on_timeout": "prefork.hooks",
+    "on_zygote_ready": "prefork.hooks",
 }
 
 
