@@ -146,8 +146,9 @@ class Service:
         elif note.event == "stopping":
             self._stopping()
         elif note.event == "boot_failed":
-            self._failure = _reason("the application does not start", note)
-            self._say(STATUS=self._failure)
+            # The last word: how the rest comes to its end is of no interest.
+            self._say(STATUS=_reason("the application does not start", note))
+            self._status = None
         elif note.event == "upgrade_failed":
             self._failure = _reason("the last upgrade failed", note)
 
