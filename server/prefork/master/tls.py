@@ -17,6 +17,7 @@ from prefork.net.certificates import UnusableError, cipher_problem, examine, in_
 from prefork.net.material import Credential, Material
 from prefork.net.tls import PEM_CERTIFICATE, server_context
 from prefork.settings import tomltext
+from prefork.settings.kinds.credentials import locate
 from prefork.settings.model import Settings
 from prefork.settings.tls import Certificate
 
@@ -89,7 +90,7 @@ def _client_ca(path: str | None, problems: list[str]) -> bytes:
 
 def _read(where: str, path: str, problems: list[str]) -> bytes | None:
     try:
-        return Path(path).read_bytes()
+        return Path(locate(path)).read_bytes()
     except OSError as error:
         who = f" (as user id {os.geteuid()})" if isinstance(error, PermissionError) else ""
         problems.append(f"{where}: cannot be read: {error.strerror}{who}")

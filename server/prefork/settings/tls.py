@@ -14,8 +14,8 @@ from msgspec import Meta
 
 from prefork.settings.entries import convert_entry, entry_schema, plain_entry
 from prefork.settings.kinds.base import InvalidValueError, Kind, Mistake
+from prefork.settings.kinds.credentials import SecretPath
 from prefork.settings.kinds.lists import TextList
-from prefork.settings.kinds.paths import OptionalPath
 from prefork.settings.kinds.text import OneOf, Text
 from prefork.settings.listen import Listen
 from prefork.settings.options import options_of
@@ -45,12 +45,12 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     certificate: Annotated[
         str,
-        OptionalPath(),
+        SecretPath(),
         Meta(description="PEM file: the certificate, then those between it and its root."),
     ]
     key: Annotated[
         str | None,
-        OptionalPath(),
+        SecretPath(),
         Meta(description="PEM file of its private key. Empty: the certificate's file."),
     ] = None
     names: Annotated[
@@ -94,7 +94,7 @@ class TlsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     certificate: Annotated[
         str | None,
-        OptionalPath(),
+        SecretPath(),
         Meta(
             description="PEM file: the server's certificate, then those between it and its root. Read by the master, at "
             "start and at each reload, so only root needs to be able to."
@@ -102,7 +102,7 @@ class TlsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = None
     key: Annotated[
         str | None,
-        OptionalPath(),
+        SecretPath(),
         Meta(
             description="PEM file of its private key, without password. Empty: it is in the certificate's file."
         ),
@@ -117,7 +117,7 @@ class TlsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = ()
     client_ca: Annotated[
         str | None,
-        OptionalPath(),
+        SecretPath(),
         Meta(description="PEM file of the authorities whose client certificates are accepted. Empty: none."),
     ] = None
     verify: Annotated[
