@@ -22,7 +22,7 @@ from support.load import Load
 from support.server import Server
 from support.tmux import Tmux
 
-WIDTH, HEIGHT = 132, 26
+WIDTH, HEIGHT = 132, 24
 
 SHOP = """
 import hashlib, threading, time
@@ -50,16 +50,19 @@ def app(environ, start_response):
 
 SETTINGS = {
     "app": {"target": "shop:app"},
-    "workers": {"count": 4, "threads": 4, "max_requests": 3000},
+    "workers": {"count": 4, "threads": 4},
     "requests": {"slow": 120, "timeout": 0},
 }
 
-LOADS = {"/": (40, 0.02), "/images/17.png": (6, 0.1), "/search?q=tea": (20, 0.08)}
-"""Path: clients, seconds between two requests of each."""
+LOADS = {"/": (20, 0.05), "/images/17.png": (6, 0.1), "/search?q=tea": (20, 0.08)}
+"""Path: clients, seconds between two requests of each. All the time."""
+
+WAVES = (5, 40, 15, 70, 30)
+"""So many clients more, one after the other, for eight intervals each."""
 
 
 def main(directory: Path) -> None:
-    """Write top.svg, stacks.svg and status.svg."""
+    """Write top.svg and status.svg."""
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (home / "shop.py").write_text(SHOP)
@@ -76,7 +79,9 @@ def main(directory: Path) -> None:
         terminal = stack.enter_context(Tmux(WIDTH, HEIGHT))
         command = [sys.executable, "-m", "prefork"]
         terminal.run(*command, "top", "--interval", "0.5", "--sort", "age", "-c", str(server.config))
-        terminal.wait_for(r"^req/s .*[▁-█]{24}", deadline_s=120)
+        for number, clients in enumerate(WAVES, 1):
+            with Load(server.address, keep_alive=clients, fresh=0, pace_s=0.04):
+                terminal.wait_for(rf"^req/s .*[▁-▇]{{{8 * number}}}", deadline_s=120)
         terminal.keys("t")
         terminal.wait_for(r"in render_report|in wait_for_payment")
         write(directory / "top.svg", "prefork top", terminal.coloured())

@@ -53,7 +53,7 @@ def test_it_shows_load_and_sorts(server: Server, terminal: Tmux, gate: Gate) -> 
     terminal.wait_for(r"^shop  serving  generation 1 ")
     with Load(server.address, keep_alive=8, fresh=2, pace_s=0.02):
         terminal.wait_for(r"^req/s [1-9]\d*  p50 \d.*p99 \d")
-        terminal.wait_for(r"^req/s .*[▁-█]{2}")
+        terminal.wait_for(r"^req/s .*[▁-▇]{2}")
         terminal.wait_for(r"^ +1 +\d+ +1 accepting +\d/2 +[1-9]")
     terminal.wait_for(r"^req/s 0  ")  # a difference, not a sum
     terminal.keys("s")

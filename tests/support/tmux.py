@@ -93,8 +93,8 @@ class Tmux:
         return self._tmux("capture-pane", "-p").split("\n")[:-1]
 
     def coloured(self) -> str:
-        """The screen with its escape sequences."""
-        return self._tmux("capture-pane", "-p", "-e")
+        """The screen with its escape sequences, to the ends of its lines."""
+        return self._tmux("capture-pane", "-p", "-e", "-N")
 
     def wait_for(self, pattern: str, deadline_s: float = DEADLINE_S) -> re.Match[str]:
         """Until the regular expression is found on the screen, line by line."""

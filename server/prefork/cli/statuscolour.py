@@ -33,7 +33,7 @@ STATES = {
 }
 """By the word that the status has for it."""
 
-_NAME = re.compile(r"^[^:]*?(?=: )|^listening on")
+_NAME = re.compile(r"^listening on|^.*?(?=: )")
 _FAILED = re.compile(r"\bfailed \(.*")
 _ERRORS = re.compile(r"\b5xx \d+|\b\d+ exceptions|\b\d+ turned away")
 _AGE = re.compile(r"^  (\S+)")

@@ -121,8 +121,8 @@ def test_many_workers_are_a_window_around_the_selected_one() -> None:
 
 
 def test_charts() -> None:
-    assert bars([0.0, 0.1, 1.0, 4.0, 8.0]) == " ▁▂▅█"
-    assert bars([0.0, 8.0], unicode=False) == " @"
+    assert bars([0.0, 0.1, 1.0, 4.0, 7.0]) == " ▁▂▅▇"
+    assert bars([0.0, 8.0], unicode=False) == " #"
     assert bars([]) == ""
     assert bars([0.0, 0.0]) == "  "
 

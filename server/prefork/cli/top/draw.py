@@ -36,7 +36,8 @@ _SLOW_S, _VERY_SLOW_S = 1.0, 10.0
 
 _GOES_ON = "        "
 
-_BARS = ("▁▂▃▄▅▆▇█", ".:-=+*#@")
+_BARS = ("▁▂▃▄▅▆▇", ".:-=+*#")
+"""Not the full block: it would touch the line above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +166,7 @@ def _workers(picture: Picture, width: int, height: int) -> list[Text]:
     for index in window(selected, len(rows), height):
         line = _row(rows[index], shown)
         if index == selected:
-            line.truncate(width, pad=True)
-            line.stylize("reverse")
+            line = Text(line.plain[:width].ljust(width), "reverse")  # colours would fight with it
         lines.append(line)
     return [*lines, *[Text()] * (height - len(lines))]
 
