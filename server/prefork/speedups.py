@@ -10,9 +10,10 @@ import os
 from types import ModuleType
 
 
-def _load() -> ModuleType | None:
-    if os.environ.get("PREFORK_PURE", "0") not in ("", "0"):
-        return None
+_PURE = os.environ.get("PREFORK_PURE", "0") not in ("", "0")
+
+
+def _load_speedups() -> ModuleType | None:
     try:
         from prefork import _speedups
     except ImportError:  # installed without a compiler
@@ -20,7 +21,18 @@ def _load() -> ModuleType | None:
     return _speedups
 
 
-speedups = _load()
-"""None: Python does it."""
+def _load_shared() -> ModuleType | None:
+    try:
+        from prefork import _shared
+    except ImportError:
+        return None
+    return _shared
+
+
+speedups = None if _PURE else _load_speedups()
+"""HTTP; None: Python does it."""
+
+shared = None if _PURE else _load_shared()
+"""Writing to shared memory; None: Python does it."""
 
 DESCRIPTION = "pure Python" if speedups is None else "with compiled parts"

@@ -24,7 +24,12 @@ MAP_SIZE = 8192
 """As in coverage.c."""
 
 SANITIZERS = "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -fPIC".split()
+EXTENSIONS = ("_speedups", "_shared")
+
 TESTS = [
+    "tests/unit/ipc/test_seat.py",
+    "tests/unit/ipc/test_cells.py",
+    "tests/unit/ipc/test_scoreboard.py",
     "tests/unit/http/test_twins.py",
     "tests/unit/http/test_receiver.py",
     "tests/unit/http/test_response.py",
@@ -35,14 +40,15 @@ def build(scratch: Path) -> None:
     """The package, with the instrumented extension in it."""
     shutil.copytree(SOURCES, scratch / "prefork", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     include = f"-isystem{sysconfig.get_path('include')}"
-    coverage, twin = scratch / "coverage.o", scratch / "twin.o"
-    target = scratch / "prefork" / f"_speedups{sysconfig.get_config_var('EXT_SUFFIX')}"
+    coverage = scratch / "coverage.o"
     gcc = ["gcc", *SANITIZERS, include]
-    for command in (
-        ["gcc", "-O2", "-fPIC", "-c", str(HERE / "coverage.c"), "-o", str(coverage)],
-        [*gcc, "-fsanitize-coverage=trace-pc", "-c", str(SOURCES / "_speedups.c"), "-o", str(twin)],
-        [*gcc, "-shared", str(twin), str(coverage), "-o", str(target)],
-    ):
+    commands = [["gcc", "-O2", "-fPIC", "-c", str(HERE / "coverage.c"), "-o", str(coverage)]]
+    for name in EXTENSIONS:
+        source, twin = SOURCES / f"{name}.c", scratch / f"{name}.o"
+        target = scratch / "prefork" / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
+        commands.append([*gcc, "-fsanitize-coverage=trace-pc", "-c", str(source), "-o", str(twin)])
+        commands.append([*gcc, "-shared", str(twin), str(coverage), "-o", str(target)])
+    for command in commands:
         subprocess.run(command, check=True)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from operator import add
 
-_FIRST_OCTAVE, _LAST_OCTAVE = 15, 36
+_FIRST_OCTAVE, _LAST_OCTAVE = LAYOUT = 15, 36
 """2**15 ns are 33 microseconds; the last octave ends at 2**37 ns, 137 seconds."""
 
 BOUNDS_NS: tuple[int, ...] = tuple(

@@ -14,14 +14,16 @@ import mmap
 import struct
 import threading
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from prefork.ipc.histogram import LAYOUT as HISTOGRAM_LAYOUT
 from prefork.ipc.histogram import bucket
 from prefork.ipc.totals import (
     BUSY,
     BYTES_IN,
     BYTES_OUT,
     CLASSES,
+    COUNTERS,
     COUNTERS_BYTES,
     DURATION,
     EXCEPTIONS,
@@ -29,6 +31,7 @@ from prefork.ipc.totals import (
     QUEUED_SUM,
     SHED,
 )
+from prefork.speedups import shared
 
 SEAT_BYTES = 2048
 """Most of it are histograms."""
@@ -53,6 +56,12 @@ _BYTES_IN, _BYTES_OUT, _BUSY, _EXCEPTIONS, _SHED, _QUEUED_SUM = (
 _DURATION, _QUEUED = COUNTERS_AT // 8 + DURATION, COUNTERS_AT // 8 + QUEUED
 assert COUNTERS_AT + COUNTERS_BYTES <= SEAT_BYTES
 
+_LAYOUT = (
+    *(SEAT_BYTES, _LINE, _CLIENT, _STEP_AT // 8 + _STEP.size // 8 - 1, _THREAD, _WANTED, _FINISHED),
+    *(_CLASSES + 1, _BYTES_IN, _DURATION, _QUEUED, COUNTERS_AT // 8 + COUNTERS, *HISTOGRAM_LAYOUT),
+)
+"""What the compiled twin must have been made for."""
+
 _NUMBER = struct.Struct("@Q")
 
 _monotonic_ns = time.monotonic_ns
@@ -75,7 +84,7 @@ class Running(NamedTuple):
     """threading.get_ident()."""
 
 
-class Seat:
+class SeatInPython:
     """Written by the thread that sits here and nobody else; `wanted` is the master's."""
 
     __slots__ = ("_began_ns", "_fields", "_memory", "_step_at", "number")
@@ -92,18 +101,21 @@ class Seat:
         """The thread with this ident sits here from now on."""
         self._fields[_THREAD] = thread
 
-    def begin(self, line: str, client: str, queued_ns: int = -1, extension_ns: int = 0) -> None:
-        """A step begins. `queued_ns`: how long the request has waited for its turn; negative: it had its turn before."""
+    def begin(self, line: str, client: str, arrived_s: float = 0.0, extension_ns: int = 0) -> int:
+        """A step begins. `arrived_s`: since when the request has waited for it, a time of the monotonic clock in seconds; 0.0: it
+        is not the first step. Returns how long that is, in nanoseconds."""
+        encoded, client_encoded = line.encode(), client.encode()
         number = self.number = self.number + 1
         now = self._began_ns = _monotonic_ns()
         fields = self._fields
         fields[_NUMBER_BEFORE] = number
-        _STEP.pack_into(
-            self._memory, self._step_at, now, now, extension_ns, line.encode(), client.encode(), number
-        )
-        if queued_ns >= 0:
-            fields[_QUEUED_SUM] += queued_ns
-            fields[_QUEUED + bucket(queued_ns)] += 1
+        _STEP.pack_into(self._memory, self._step_at, now, now, extension_ns, encoded, client_encoded, number)
+        if not arrived_s > 0.0:
+            return 0
+        queued_ns = max(now - int(arrived_s * 1e9), 0)
+        fields[_QUEUED_SUM] += queued_ns
+        fields[_QUEUED + bucket(queued_ns)] += 1
+        return queued_ns
 
     def progress(self) -> None:
         """The application has given a piece of its response, and is asked for the next."""
@@ -125,7 +137,8 @@ class Seat:
         nanoseconds of CLOCK_MONOTONIC."""
         fields = self._fields
         now = _monotonic_ns()
-        fields[_CLASSES + status // 100] += 1
+        if 100 <= status <= 999:
+            fields[_CLASSES + status // 100] += 1
         fields[_BYTES_IN] += bytes_in
         fields[_BYTES_OUT] += bytes_out
         fields[_BUSY] += now - self._began_ns
@@ -144,6 +157,14 @@ class Seat:
     def wanted(self) -> int:
         """The number of the step that the master wants interrupted."""
         return self._fields[_WANTED]
+
+
+if TYPE_CHECKING or shared is None:
+    Seat = SeatInPython
+elif shared.LAYOUT == _LAYOUT:
+    Seat = shared.Seat
+else:  # it was compiled for another release
+    Seat = SeatInPython
 
 
 class _Here(threading.local):

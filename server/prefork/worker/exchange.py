@@ -125,7 +125,7 @@ class Exchange:
             if step is RESPOND:
                 self.response = response = self._respond(seat)
             else:
-                seat.begin(handler.request_line(), handler.address_string(), -1, self._extension_ns)
+                seat.begin(handler.request_line(), handler.address_string(), 0.0, self._extension_ns)
             assert response is not None
             try:
                 if step is ABANDON:

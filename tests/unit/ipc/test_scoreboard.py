@@ -56,7 +56,7 @@ def test_a_step_that_waits_for_its_client_does_not_run_and_keeps_its_extension(b
     seat.extend(9)
     extension = seat.suspend()
     assert board.running(1) == []
-    seat.begin("GET / HTTP/1.1", "", -1, extension)
+    seat.begin("GET / HTTP/1.1", "", 0.0, extension)
     (running,) = board.running(1)
     assert (running.number, running.extension_ns) == (2, 9)
     seat.finish(200, 0)
