@@ -143,10 +143,14 @@ class Desk:
             return Result(ok=False, error='one of "to" and "by" is needed')
         if self._pool.paused:
             self._happen(events.ResumeAsked())
-        by = request.by if request.by is not None else (request.to or 0) - self._pool.target
-        if by == 0:
-            return Result(ok=True, text=f"workers: {self._pool.target}, as before")
-        result = self._done("", lambda: self._happen(events.ScaleAsked(by)))
+        before = self._pool.target
+        if request.to is not None:
+            asked: events.Event = events.ScaleTo(request.to)
+        else:
+            asked = events.ScaleAsked(request.by or 0)
+        if request.by == 0 or request.to == before:
+            return Result(ok=True, text=f"workers: {before}, as before")
+        result = self._done("", lambda: self._happen(asked))
         return Result(ok=True, text=f"workers: {self._pool.target}") if result.ok else result
 
     def _recycle(self, number: int | None) -> Result:

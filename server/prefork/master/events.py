@@ -167,6 +167,8 @@ class LoadMeasured(msgspec.Struct, frozen=True):
 
     busy: float
     queue: int
+    idlest: int | None = None
+    """The slot of the worker that has had nothing to do for longest; None: all have."""
 
 
 class ConnectionWaits(msgspec.Struct, frozen=True):
@@ -196,6 +198,12 @@ class ScaleAsked(msgspec.Struct, frozen=True):
     """TTIN, TTOU."""
 
     by: int
+
+
+class ScaleTo(msgspec.Struct, frozen=True):
+    """`prefork scale N`."""
+
+    count: int
 
 
 class PauseAsked(msgspec.Struct, frozen=True):
@@ -262,6 +270,7 @@ Event = (
     | UpgradeTried
     | UpgradeRefused
     | ScaleAsked
+    | ScaleTo
     | PauseAsked
     | ResumeAsked
     | StopAsked

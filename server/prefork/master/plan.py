@@ -3,7 +3,7 @@
 Owns: every decision of the supervision. Runs in: master. Pure: the same pool and time give the same plan, nothing is
 changed. Must not know: how anything is carried out.
 
-The rule is that of a rolling deployment: every slot 1..size holds one accepting worker of the desired generation. An empty
+The rule is that of a rolling deployment: every wanted slot holds one accepting worker of the desired generation. An empty
 slot is filled; an outdated worker is drained when its replacement in the same slot accepts; only one replacement at a
 time (a surge of one bounds the memory); what is too much is drained. Whatever takes too long is ended.
 
@@ -269,7 +269,7 @@ def _scale(pool: Pool, now: float) -> Iterator[Action]:
 def _fill_slots(pool: Pool, now: float) -> Iterator[Action]:
     worker_id = pool.next_worker_id
     surging = any(worker.is_booting and pool.accepting(worker.slot) for worker in pool.workers.values())
-    for number in range(1, pool.size + 1):
+    for number in pool.wanted_slots:
         slot = pool.slots.get(number) or Slot(number)
         occupied = any(worker.is_booting or worker.phase is Phase.LOST for worker in pool.in_slot(number))
         if occupied or now < slot.retry_at:
@@ -308,10 +308,11 @@ def _for_replacement(pool: Pool, slot: int) -> int | None:
 
 
 def _retire_workers(pool: Pool) -> Iterator[Action]:
+    wanted = pool.wanted_slots
     for worker in pool.workers.values():
         if worker.phase is not Phase.ACCEPTING:
             continue
-        if worker.slot > pool.size:
+        if worker.slot not in wanted:
             # Slots a candidate does not have are kept by those who hold them until it is committed.
             yield DrainWorker(worker.id, "pause" if pool.paused else "scale")
         elif not pool.is_current(worker) and _is_replaced(pool, worker):

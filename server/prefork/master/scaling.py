@@ -17,6 +17,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from prefork.master.events import LoadMeasured
 from prefork.master.notes import Note
 from prefork.master.state import Load, Phase, Pool, Stop
 
@@ -134,28 +135,38 @@ def deadlines(pool: Pool) -> Iterator[float]:
         yield pool.load.sample_at
 
 
-def measured(pool: Pool, busy: float, queue: int, now: float) -> list[Note]:
-    """So it is at this moment."""
+def measured(pool: Pool, event: LoadMeasured, now: float) -> list[Note]:
+    """So it is at this moment. Who goes is whoever was idle longest: it has the least to lose, and its memory is cold."""
     limits = bounds(pool)
     if limits is None or not watches(pool):
         return []
     phases = [worker.phase for worker in pool.workers.values()]
     starting = sum(worker.is_booting for worker in pool.workers.values())
-    sample = Sample(busy, phases.count(Phase.ACCEPTING), starting, queue)
+    sample = Sample(event.busy, phases.count(Phase.ACCEPTING), starting, event.queue)
     before = pool.target
     # A candidate has to prove itself with a worker of its own.
     limits = (max(1, limits[0]), limits[1]) if pool.candidate is not None else limits
-    pool.target = decide(pool.load, limits, before, sample, now)
+    target = decide(pool.load, limits, before, sample, now)
+    if target == before - 1 and event.idlest in pool.wanted_slots:
+        pool.vacate(event.idlest)
+    else:
+        pool.resize(target)
     pool.load.resting = pool.candidate is None and is_at_rest(pool.load, limits, pool.target, sample, now)
     if pool.target == before:
         return []
-    fields = {"workers": pool.target, "was": before, "busy": round(pool.load.busy, 1), "queue": queue or None}
+    fields = {
+        "workers": pool.target,
+        "was": before,
+        "busy": round(pool.load.busy, 1),
+        "queue": event.queue or None,
+    }
     return [Note("info", "scaled", {**fields, "by": "load"})]
 
 
 def wake(pool: Pool) -> None:
     """Somebody is needed, and the load is looked at again."""
-    pool.load.resting, pool.load.idle_since, pool.target = False, None, max(1, pool.target)
+    pool.load.resting, pool.load.idle_since = False, None
+    pool.resize(max(1, pool.target))
 
 
 def connection_waits(pool: Pool, now: float) -> list[Note]:
@@ -163,7 +174,7 @@ def connection_waits(pool: Pool, now: float) -> list[Note]:
     pool.load.resting, pool.load.idle_since, pool.load.sample_at = False, None, now + SAMPLE_S
     if pool.target > 0 or pool.paused or pool.stop is not Stop.NO:
         return []
-    pool.target = 1
+    pool.resize(1)
     return [Note("info", "scaled", {"workers": 1, "was": 0, "by": "load"})]
 
 
@@ -171,7 +182,7 @@ def committed(pool: Pool, previous: int, generation: int) -> None:
     """Another generation's settings are in force: `previous` and `generation` workers are what the two ask for."""
     limits = bounds(pool)
     if limits is not None:
-        pool.target = min(limits[1], max(limits[0], pool.target))
+        pool.resize(min(limits[1], max(limits[0], pool.target)))
     elif previous != generation:
         # A count set by hand (TTIN, TTOU) stays unless the settings have changed theirs.
-        pool.target = generation
+        pool.resize(generation)

@@ -240,6 +240,8 @@ class Pool(msgspec.Struct):
 
     target: int = 0
     """How many workers there should be."""
+    vacant: list[int] = msgspec.field(default_factory=list)
+    """Slots below the last wanted one that the load has emptied, in order; growing fills them first."""
     workers: dict[int, Worker] = msgspec.field(default_factory=dict)
     slots: dict[int, Slot] = msgspec.field(default_factory=dict)
     generations: dict[int, Generation] = msgspec.field(default_factory=dict)
@@ -311,10 +313,33 @@ class Pool(msgspec.Struct):
         return 0 if self.paused else self.target
 
     @property
-    def rolled_slots(self) -> range:
+    def wanted_slots(self) -> list[int]:
+        """The slots that are to be filled: as many as `size`, from 1 on without those that are vacant."""
+        last = self.size + len(self.vacant)
+        return [slot for slot in range(1, last + 1) if slot not in self.vacant][: self.size]
+
+    @property
+    def rolled_slots(self) -> list[int]:
         """The slots a candidate has to take over before it is committed: those that exist before and after."""
         candidate = self.candidate_generation
-        return range(1, min(self.size, candidate.target if candidate else self.size) + 1)
+        return self.wanted_slots[: candidate.target if candidate else self.size]
+
+    def resize(self, target: int) -> None:
+        """Have `target` workers: more fill vacant slots first, fewer leave the last ones."""
+        del self.vacant[: max(0, target - self.target)]
+        self.target = target
+        self._forget_high_vacancies()
+
+    def vacate(self, slot: int) -> None:
+        """Have one worker fewer, and not in this slot."""
+        self.vacant = sorted({*self.vacant, slot})
+        self.target -= 1
+        self._forget_high_vacancies()
+
+    def _forget_high_vacancies(self) -> None:
+        """A slot after the last wanted one is empty anyway."""
+        while self.vacant and self.vacant[-1] >= self.target + len(self.vacant):
+            self.vacant.pop()
 
     def in_slot(self, slot: int) -> Iterator[Worker]:
         """The workers of a slot: usually one, two while one replaces the other, more while some drain."""

@@ -26,6 +26,7 @@ from prefork.master.events import (
     RollbackAsked,
     RollbackRefused,
     ScaleAsked,
+    ScaleTo,
     StartRefused,
     StopAsked,
     UpgradeAsked,
@@ -86,7 +87,15 @@ def apply(pool: Pool, event: Event, now: float) -> list[Note]:
             return _generation_returns(pool, event)
         case RollbackRefused():
             return deaths.rollback_refused(pool, event)
-        case ReloadAsked() | RollbackAsked() | ScaleAsked() | PauseAsked() | ResumeAsked() | StopAsked():
+        case (
+            ReloadAsked()
+            | RollbackAsked()
+            | ScaleAsked()
+            | ScaleTo()
+            | PauseAsked()
+            | ResumeAsked()
+            | StopAsked()
+        ):
             return _asked(pool, event, now)
         case DrainAsked():
             return [] if pool.stop is not Stop.NO else draining.asked(pool, event, now)
@@ -97,7 +106,7 @@ def apply(pool: Pool, event: Event, now: float) -> list[Note]:
         case UpgradeAsked():
             return [] if pool.is_leaving else upgrading.asked(pool, event.by)
         case LoadMeasured():
-            return scaling.measured(pool, event.busy, event.queue, now)
+            return scaling.measured(pool, event, now)
         case QueueChecked():
             pool.last_wanted = event.length > 0
             return [Note("info", "queue_drains", {"connections": event.length})] if pool.last_wanted else []
@@ -155,7 +164,7 @@ def _prove(pool: Pool, generation: Generation) -> None:
 
 
 def _completed(pool: Pool) -> list[Note]:
-    if pool.complete or not all(pool.accepting(slot) for slot in range(1, pool.size + 1)):
+    if pool.complete or not all(pool.accepting(slot) for slot in pool.wanted_slots):
         return []
     pool.complete = True
     return [Note("info", "ready", {"gen": pool.desired, "workers": pool.size})]
@@ -196,7 +205,7 @@ def _generation_started(pool: Pool, event: GenerationStarted, now: float) -> lis
         restart=event.restart,
     )
     if pool.active is None:
-        pool.target = event.target
+        pool.resize(event.target)
     pool.generations[generation.number] = generation
     pool.candidate = generation.number
     pool.next_generation += 1
@@ -255,7 +264,7 @@ def _zygote_reports(pool: Pool, generation: Generation, event: ZygoteReports) ->
 
 def _asked(
     pool: Pool,
-    event: ReloadAsked | RollbackAsked | ScaleAsked | PauseAsked | ResumeAsked | StopAsked,
+    event: ReloadAsked | RollbackAsked | ScaleAsked | ScaleTo | PauseAsked | ResumeAsked | StopAsked,
     now: float,
 ) -> list[Note]:
     if pool.is_leaving and not isinstance(event, StopAsked):
@@ -290,6 +299,10 @@ def _asked(
         case ScaleAsked():
             resumed = _resume(pool)
             return resumed or _scale(pool, event.by)
+        case ScaleTo():
+            # Measured here, where nothing can come in between: two of them at once do not add up.
+            resumed, by = _resume(pool), event.count - pool.target
+            return [*resumed, *(_scale(pool, by) if by else [])]
 
 
 def _rollback_asked(pool: Pool) -> list[Note]:
@@ -314,9 +327,8 @@ def _resume(pool: Pool) -> list[Note]:
 def _scale(pool: Pool, by: int) -> list[Note]:
     before = pool.target
     least, most = scaling.bounds(pool) or (1, None)
-    pool.target = max(least, before + by)
-    if most is not None:
-        pool.target = min(most, pool.target)
+    wanted = max(least, before + by)
+    pool.resize(wanted if most is None else min(most, wanted))
     pool.load.resting = False
     if pool.target == before and scaling.bounds(pool) is not None:
         hint = f"workers.count is a range from {least} to {most}"

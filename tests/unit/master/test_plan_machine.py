@@ -81,6 +81,21 @@ class PoolMachine(RuleBasedStateMachine):
         if self.sim.pool.target + by <= 8:
             self.sim.happens(events.ScaleAsked(by))
 
+    @rule(count=st.integers(min_value=1, max_value=6))
+    def scale_to(self, count: int) -> None:
+        self.sim.happens(events.ScaleTo(count))
+        assert self.sim.pool.stop is not Stop.NO or self.sim.pool.target == count
+
+    @rule(pick=picks)
+    def the_load_empties_a_slot(self, pick: int) -> None:
+        pool = self.sim.pool
+        if pool.target > 1 and pool.stop is Stop.NO and pool.wanted_slots:
+            slots, target = pool.wanted_slots, pool.target
+            pool.vacate(slots[pick % len(slots)])
+            self.sim.run_plan()
+            assert pool.target == target - 1
+            assert set(pool.wanted_slots) < set(slots), "nobody else moves"
+
     @rule(delay_s=st.sampled_from([None, 0.0, 5.0]))
     def drain(self, delay_s: float | None) -> None:
         self.sim.happens(events.DrainAsked(delay_s, by="test"))
@@ -186,7 +201,7 @@ class PoolMachine(RuleBasedStateMachine):
         pool = self.sim.pool
         if pool.stop is not Stop.NO:
             return
-        for number in range(1, pool.size + 1):
+        for number in pool.wanted_slots:
             phases = {worker.phase for worker in pool.in_slot(number)}
             if phases & {Phase.ACCEPTING, Phase.BOOTING, Phase.HUNG, Phase.LOST}:
                 continue
@@ -216,7 +231,7 @@ class PoolMachine(RuleBasedStateMachine):
             return
         assert pool.candidate is None or pool.paused
         if not pool.paused:
-            assert self.sim.accepting() == {slot: [pool.active] for slot in range(1, pool.target + 1)}
+            assert self.sim.accepting() == {slot: [pool.active] for slot in pool.wanted_slots}
             assert pool.generations.keys() == {pool.active}, "a parked one is given up in the end"
             assert not any(worker.replace for worker in pool.workers.values())
 

@@ -204,3 +204,79 @@ def test_a_reload_brings_another_range() -> None:
     sim.happens(events.ReloadAsked())
     sim.settle()
     assert sim.accepting() == {1: [sim.pool.active]}
+
+
+# which worker goes --------------------------------------------------------------------------------------------------
+
+
+def shrunk(sim: Simulation, idlest: int | None, to: int) -> None:
+    while sim.pool.target > to:
+        sim.advance(SAMPLE_S)
+        sim.happens(events.LoadMeasured(0.0, 0, idlest if idlest in sim.accepting() else None))
+        sim.settle()
+
+
+def test_the_worker_that_was_idle_longest_goes_and_nobody_else_moves() -> None:
+    sim = make(1, 4, count=4)
+    ids = {worker.slot: worker.id for worker in sim.pool.workers.values()}
+    shrunk(sim, idlest=2, to=3)
+    assert sim.accepting() == {1: [1], 3: [1], 4: [1]}
+    assert all(worker.id == ids[worker.slot] for worker in sim.pool.workers.values())
+
+
+def test_with_nobody_idle_the_last_one_goes() -> None:
+    sim = make(1, 4, count=4)
+    shrunk(sim, idlest=None, to=3)
+    assert sim.accepting() == {1: [1], 2: [1], 3: [1]}
+    assert sim.pool.vacant == []
+
+
+def test_growing_fills_the_free_numbers_first() -> None:
+    sim = make(1, 6, count=4)
+    shrunk(sim, idlest=2, to=3)
+    shrunk(sim, idlest=1, to=2)
+    assert sim.accepting() == {3: [1], 4: [1]}
+    sim.happens(events.ScaleAsked(+1))
+    sim.settle()
+    assert sim.accepting() == {1: [1], 3: [1], 4: [1]}
+    sim.happens(events.ScaleAsked(+2))
+    sim.settle()
+    assert sim.accepting() == {slot: [1] for slot in range(1, 6)}
+
+
+def test_a_reload_keeps_the_numbers() -> None:
+    sim = make(1, 4, count=4)
+    shrunk(sim, idlest=1, to=2)
+    before = sorted(sim.accepting())
+    sim.happens(events.ReloadAsked())
+    sim.settle()
+    assert sim.accepting() == {slot: [2] for slot in before}
+
+
+def test_an_upgrade_knows_which_numbers_are_free() -> None:
+    sim = make(1, 4, count=4)
+    shrunk(sim, idlest=2, to=3)
+    sim.happens(events.UpgradeAsked(by="test"))
+    sim.settle()
+    assert sorted(sim.accepting()) == [1, 3, 4]
+
+
+@pytest.mark.parametrize("bounds", [None, (1, 9)])
+def test_two_who_ask_for_the_same_number_do_not_add_up(bounds: tuple[int, int] | None) -> None:
+    sim = Simulation(count=2, limits=msgspec.structs.replace(LIMITS, bounds=bounds)).boot()
+    sim.happens(events.ScaleTo(5))
+    sim.happens(events.ScaleTo(5))
+    assert sim.pool.target == 5
+    sim.happens(events.ScaleTo(1))
+    sim.settle()
+    assert sim.accepting() == {1: [1]}
+    assert [note.fields["by"] for note in sim.said("scaled")] == ["+3", "-4"]
+
+
+def test_a_number_ends_a_pause() -> None:
+    sim = Simulation(count=2).boot()
+    sim.happens(events.PauseAsked())
+    sim.settle()
+    sim.happens(events.ScaleTo(3))
+    sim.settle()
+    assert len(sim.accepting()) == 3
