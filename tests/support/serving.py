@@ -79,7 +79,9 @@ class AccessLines:
 
     lines: list[tuple[str, int, int]] = field(default_factory=list)
 
-    def __call__(self, environ: dict[str, Any], status: int, size: int, duration_ns: int) -> None:
+    def __call__(
+        self, environ: dict[str, Any], status: int, size: int, duration_ns: int, queued_ns: int, bytes_in: int
+    ) -> None:
         assert duration_ns >= 0
         self.lines.append((environ["PATH_INFO"], status, size))
 

@@ -13,7 +13,7 @@ import time
 from prefork.cli.arguments import add_settings_arguments, settings_source
 from prefork.cli.command import Command
 from prefork.errors import EXIT_OK, BootError, ConfigError
-from prefork.observe.access import access_format_problem
+from prefork.settings.model import Settings
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -23,14 +23,18 @@ def _run(arguments: argparse.Namespace) -> int:
     take()
     source = settings_source(arguments)
     settings = source.load().settings
-    problem = access_format_problem(settings.log.access_format)
-    if problem is not None:
-        raise ConfigError(f"{source}: log.access_format: {problem}")
+    from prefork.master.resources import check_log
+
+    try:
+        check_log(settings)
+    except ConfigError as error:
+        raise ConfigError([f"{source}: {problem}" for problem in error.problems]) from error
     from prefork.master.tls import read_tls_files
 
     tls = read_tls_files(settings, time.time)
     for warning in () if tls is None else tls.warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    _check_metrics(settings)
     print(f"settings: right ({source})", flush=True)
 
     from prefork.master.trial import try_application
@@ -43,6 +47,16 @@ def _run(arguments: argparse.Namespace) -> int:
         raise
     print(f"application: imports ({settings.app.target})")
     return EXIT_OK
+
+
+def _check_metrics(settings: Settings) -> None:
+    if settings.status.listen:
+        from prefork.status.exposition import NotInstalledError, require
+
+        try:
+            require()
+        except NotInstalledError as error:
+            print(f"warning: [status] listen: {error}", file=sys.stderr)
 
 
 COMMAND = Command(

@@ -37,6 +37,7 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
     way. null: no listener speaks TLS."""
     log_fd: int = 2
     access_fd: int | None = None
+    slow_fd: int | None = None
     baton_fd: int | None = None
     """An eventfd that the workers of all generations share, see `prefork.worker.acceptor`."""
     scoreboard_fd: int | None = None

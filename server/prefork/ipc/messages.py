@@ -41,6 +41,14 @@ class Exit(Message, frozen=True, tag="exit"):
     """Leave now (zygote: no more workers will be asked for)."""
 
 
+class RunHook(Message, frozen=True, tag="run_hook"):
+    """Run one of `[hooks]` in a process of its own: it is about something that the master has seen."""
+
+    hook: str
+    arguments: dict[str, Any]
+    """Numbers and texts, by name."""
+
+
 class TakeListeners(Message, frozen=True, tag="take_listeners"):
     """The packet carries descriptors, in the order of `targets`: each is to be dup2()ed over that number.
 
@@ -166,6 +174,7 @@ class StatusGiven(Message, frozen=True, tag="status_given"):
 AnyMessage = (
     Spawn
     | Exit
+    | RunHook
     | TakeListeners
     | ZygoteReady
     | ZygoteFailed

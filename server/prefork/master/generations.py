@@ -25,7 +25,7 @@ from prefork.master.processes import Processes
 from prefork.master.resources import LoadSettings, Resources
 from prefork.master.stacks import Stacks
 from prefork.master.state import Failure, Limits, Pool
-from prefork.net.listeners import Listener, bind_all
+from prefork.net.listeners import Keeper, Listener, bind_all
 
 
 class Generations:
@@ -73,6 +73,7 @@ class Generations:
             listeners=resources.addresses,
             log_fd=resources.log_fd,
             access_fd=resources.access_fd,
+            slow_fd=resources.slow_fd,
             baton_fd=self.baton_fd,
             scoreboard_fd=self.board.fd,
             tls=None if resources.tls is None else resources.tls.material,
@@ -118,6 +119,7 @@ class Generations:
             current.tls,
             status_specs=current.status_specs,
             status_listeners=current.status_listeners,
+            slow_fd=current.slow_fd,
             entries=current.entries,
         )
         try:
@@ -162,7 +164,7 @@ class Generations:
         parked = self._pool.parked_generation
         done = "rollback_done" if self._pool.generations[number].returning else "reload_done"
         self.log.info(done, gen=number, parked_gen=None if parked is None else parked.number)
-        self.log.log = self.in_force.log()
+        self.log.log, self.log.slow = self.in_force.log(), self.in_force.slow_log()
 
     def abort(self, number: int) -> None:
         """Close what was opened for a candidate that failed."""
@@ -184,6 +186,18 @@ class Generations:
         desired = self._resources.get(self._pool.desired or number, self.in_force)
         pairs = zip(resources.listeners, resources.addresses, strict=True)
         return [fd for listener, (fd, _) in pairs if listener not in desired.listeners]
+
+    def end_listening(self, number: int) -> list[int]:
+        """The server stops: nobody new may come to what is ours alone; gives those listeners. (What a service manager keeps is
+        for the next master.)"""
+        ours = [
+            each
+            for each in self._resources[number].listeners
+            if each.keeper is Keeper.NOBODY and each.fileno() >= 0
+        ]
+        for listener in ours:
+            listener.refuse_new()
+        return [listener.fileno() for listener in ours]
 
     def row_for(self, worker: int, slot: int, number: int) -> int:
         """Where on the scoreboard a new worker of the generation has its row; -1: nowhere, there is no memory for it."""

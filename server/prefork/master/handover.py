@@ -95,6 +95,7 @@ class ResourcesState(msgspec.Struct, frozen=True, kw_only=True):
     addresses: list[tuple[int, str]]
     log_fd: int
     access_fd: int | None
+    slow_fd: int | None = None
     tls: TlsFiles | None
     stacks_fd: int | None
     status_specs: list[SocketState] = []

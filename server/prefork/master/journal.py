@@ -6,10 +6,13 @@ control socket), what the notes mean.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prefork.master.notes import Note
 from prefork.observe.log import Log
+
+SLOW = frozenset({"request_slow", "request_timeout", "request_stuck"})
+"""Events that go to `[log] slow` as well."""
 
 Follower = Callable[[Note], None]
 
@@ -17,8 +20,10 @@ Follower = Callable[[Note], None]
 class Journal:
     """Written to like a `Log`, which can be exchanged: that of the settings in force."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, slow: Log | None = None) -> None:
+        """`slow` gets what concerns requests that take too long; then their stacks are in no other log."""
         self.log = log
+        self.slow = slow
         self._followers: list[Follower] = []
 
     def follow(self, follower: Follower) -> None:
@@ -27,16 +32,15 @@ class Journal:
 
     def tell(self, note: Note) -> None:
         """To the log, then to the followers."""
-        log = self.log
-        if note.level == "error":
-            log.error(note.event, traceback=note.traceback, exception=None, **note.fields)
-        elif note.level == "warning":
-            log.warning(note.event, traceback=note.traceback, **note.fields)
-        else:
-            write = log.info if note.level == "info" else log.debug
-            write(note.event, **note.fields)
+        _write(self.log, note, with_traceback=self.slow is None or note.event not in SLOW)
+        if self.slow is not None and note.event in SLOW:
+            _write(self.slow, note)
         for follower in self._followers:
             follower(note)
+
+    def warn_with(self, event: str, fields: Mapping[str, object]) -> None:
+        """A warning, its fields in one piece."""
+        self.tell(Note("warning", event, dict(fields)))
 
     def debug(self, event: str, /, **fields: object) -> None:
         """For those who look for a fault in prefork itself."""
@@ -57,3 +61,14 @@ class Journal:
     def traceback(self, text: str, /, **fields: object) -> None:
         """Each line of `text` as a line of the log. Followers get tracebacks with their notes."""
         self.log.traceback(text, **fields)
+
+
+def _write(log: Log, note: Note, *, with_traceback: bool = True) -> None:
+    text = note.traceback if with_traceback else ""
+    if note.level == "error":
+        log.error(note.event, traceback=text, exception=None, **note.fields)
+    elif note.level == "warning":
+        log.warning(note.event, traceback=text, **note.fields)
+    else:
+        write = log.info if note.level == "info" else log.debug
+        write(note.event, **note.fields)

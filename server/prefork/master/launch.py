@@ -24,7 +24,8 @@ from prefork.net.material import Material
 from prefork.settings.model import Settings
 
 BOOTSTRAP = """\
-import sys
+import gc, sys
+gc.disable()
 if sys.path and not sys.path[0]:
     del sys.path[0]
 root = sys.argv.pop(1)
@@ -41,7 +42,8 @@ except (ImportError, SyntaxError) as error:
 main()
 """
 """`python -c` puts the current directory first in sys.path: it goes before anything is imported, for it is the user's, and
-may hold a `logging.py` or a `socket.py` of theirs. If that Python cannot import prefork, the master is told so."""
+may hold a `logging.py` or a `socket.py` of theirs. If that Python cannot import prefork, the master is told so. The collector
+is off until all of ours are imported: that makes no garbage."""
 
 STEP_DOWN = """\
 import json, os, socket, sys
@@ -63,6 +65,7 @@ write. Our own interpreter has run its own as root already: there the zygote ste
 
 _SOURCE = Path(__file__).parents[2]
 
+
 class Launched(msgspec.Struct, frozen=True):
     """A zygote process that has just been started, and the master's ties to it."""
 
@@ -80,6 +83,7 @@ def launch(
     listeners: Sequence[tuple[int, str]] = (),
     log_fd: int = 2,
     access_fd: int | None = None,
+    slow_fd: int | None = None,
     baton_fd: int | None = None,
     scoreboard_fd: int | None = None,
     tls: Material | None = None,
@@ -97,6 +101,7 @@ def launch(
         tls=msgspec.Raw(msgspec.json.encode(tls)),
         log_fd=log_fd,
         access_fd=access_fd,
+        slow_fd=slow_fd,
         baton_fd=baton_fd,
         scoreboard_fd=scoreboard_fd,
         stacks_fd=stacks.fd,
@@ -114,7 +119,7 @@ def launch(
         ids = [str(identity.uid), str(identity.gid), ",".join(map(str, identity.groups))]
         command = [sys.executable, "-I", "-S", "-c", STEP_DOWN, *ids, *command]
     inherit = [0, 1, 2, theirs.fileno(), boot_fd, stacks.fd, log_fd, *(fd for fd, _ in listeners)]
-    inherit += [fd for fd in (access_fd, baton_fd, scoreboard_fd) if fd is not None]
+    inherit += [fd for fd in (access_fd, slow_fd, baton_fd, scoreboard_fd) if fd is not None]
     try:
         os.write(boot_fd, msgspec.json.encode(boot))
         pid = processes.spawn(command, _environment(settings), inherit)

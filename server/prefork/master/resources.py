@@ -19,13 +19,14 @@ from prefork.master.logfiles import LogFiles
 from prefork.master.stacks import Stacks
 from prefork.master.tlsfiles import TlsFiles
 from prefork.net.listeners import Listener, ListenSpec, bind_all, check_permission
-from prefork.observe.access import access_format_problem
+from prefork.observe.access_format import access_format_problem
 from prefork.observe.log import Log
-from prefork.observe.sinks import open_sink
+from prefork.observe.sinks import open_sink, sink_of
 from prefork.settings.cpus import usable_cpus
 from prefork.settings.kinds.memory import Share
 from prefork.settings.kinds.workers import CountRange
 from prefork.settings.listen import Listen
+from prefork.settings.log import LOGGER
 from prefork.settings.memory import limit_bytes
 from prefork.settings.model import Settings
 from prefork.settings.thismachine import most_workers
@@ -48,6 +49,7 @@ class Resources(msgspec.Struct):
     status_specs: list[ListenSpec] = msgspec.field(default_factory=list)
     status_listeners: list[Listener] = msgspec.field(default_factory=list)
     """Of `[status] listen` and `agent`, in their order."""
+    slow_fd: int | None = None
     entries: tuple[Listen, ...] | None = None
     """How each of `listeners` is spoken to; None: as `[server] listen` has it, one for one."""
     addresses: list[tuple[int, str]] = msgspec.field(default_factory=list)
@@ -80,9 +82,9 @@ class Resources(msgspec.Struct):
         return () if self.tls is None else self.tls.warnings
 
     @property
-    def log_fds(self) -> tuple[int | None, int | None]:
+    def log_fds(self) -> tuple[int | None, int | None, int | None]:
         """Where the processes of the generation write."""
-        return (self.log_fd, self.access_fd)
+        return (self.log_fd, self.access_fd, self.slow_fd)
 
     @property
     def worker_count(self) -> int:
@@ -104,13 +106,19 @@ class Resources(msgspec.Struct):
         return (count.min, count.max) if isinstance(count, CountRange) else None
 
     def log(self) -> Log:
-        """The master's log as these settings want it."""
-        return Log(
-            open_sink(self.log_fd, self.settings.log.format),
-            self.settings.log.level,
-            role="master",
-            pid=os.getpid(),
-        )
+        """The master's log as these settings want it, once they are in force: it configures `logging` if they say so."""
+        log = self.settings.log
+        made = Log(sink_of(self.log_fd, log.format, log.config), log.level, role="master", pid=os.getpid())
+        if log.config:
+            _configure(log.config, made)
+        return made
+
+    def slow_log(self) -> Log | None:
+        """Where requests that take too long are told with their stacks; None: in the log."""
+        if self.slow_fd is None:
+            return None
+        log = self.settings.log
+        return Log(open_sink(self.slow_fd, log.format), log.level, role="master", pid=os.getpid())
 
 
 def prepare(settings: Settings, files: LogFiles, held: Sequence[Listener] = ()) -> Resources:
@@ -118,14 +126,14 @@ def prepare(settings: Settings, files: LogFiles, held: Sequence[Listener] = ()) 
 
     Raises ConfigError or ListenError; then nothing of it stays bound (log files are for the caller to close).
     """
-    problem = access_format_problem(settings.log.access_format)
-    if problem is not None:
-        raise ConfigError(f"log.access_format: {problem}")
+    check_log(settings)
     identity = resolve(settings.server.user, settings.server.group)
     tls = _tls_files(settings)
     log_fd = files.open(settings.log.output)
-    access = settings.log.access
-    access_fd = None if access == "off" else files.open(access)
+    access_fd, slow_fd = (
+        None if place in ("off", LOGGER) else files.open(place)
+        for place in (settings.log.access, settings.log.slow)
+    )
     found = wanted(settings, held)
     specs, status_specs = [each.spec for each in found], status_specs_of(settings, held)
     for spec in (*specs, *status_specs):
@@ -135,8 +143,34 @@ def prepare(settings: Settings, files: LogFiles, held: Sequence[Listener] = ()) 
     listeners, status_listeners = bound[: len(specs)], bound[len(specs) :]
     resources = Resources(settings, identity, specs, listeners, log_fd, access_fd, tls)
     resources.status_specs, resources.status_listeners = status_specs, status_listeners
+    resources.slow_fd = slow_fd
     resources.entries = tuple(each.entry for each in found)
     return resources
+
+
+def check_log(settings: Settings) -> None:
+    """What can be said about `[log]` without opening anything. Raises ConfigError."""
+    problem = access_format_problem(settings.log.access_format)
+    if problem is not None:
+        raise ConfigError(f"log.access_format: {problem}")
+    if settings.log.config:
+        from prefork.observe.handlers import for_master
+
+        for_master(settings.log.config)
+
+
+def _configure(config: str | dict[str, object], log: Log) -> None:
+    from prefork.observe.handlers import apply_for_master
+
+    try:
+        left_out = apply_for_master(config)
+    except ConfigError as error:
+        # The zygote has taken it, and the site must run: the log goes on as if there were none.
+        log.error("log_config_failed", error=error)
+        return
+    if left_out:
+        hint = "the master imports nothing and waits for nobody; zygotes and workers have them"
+        log.info("log_handlers_left_out", handlers=", ".join(left_out), hint=hint)
 
 
 def _tls_files(settings: Settings) -> TlsFiles | None:

@@ -23,6 +23,7 @@ from prefork.master.control import ControlSocket, open_control
 from prefork.master.events import Event, ReloadAsked
 from prefork.master.generations import Generations
 from prefork.master.handover import Handover, StatusState, take
+from prefork.master.hookcalls import HookCalls
 from prefork.master.journal import Journal
 from prefork.master.links import Links
 from prefork.master.logfiles import LogFiles
@@ -37,6 +38,7 @@ from prefork.master.signals import SignalInbox
 from prefork.master.snapshot import Snapshots
 from prefork.master.stacktaking import StackTaking
 from prefork.master.state import Pool
+from prefork.master.statsd import Statsd
 from prefork.master.statuskeeper import StatusKeeper
 from prefork.master.supervisor import Supervisor
 from prefork.master.takeover import describe, restore_links, restore_resources
@@ -131,6 +133,9 @@ def _supervise(held: _Held, means: _Means, inbox: SignalInbox, program: Program 
         time.monotonic,
     )
     status_keeper.take_over(held.status)
+    statsd = Statsd(
+        lambda: generations.in_force.settings.statsd, snapshots.take, generations.log, time.monotonic
+    )
     supervisor = Supervisor(
         pool,
         means.processes,
@@ -143,8 +148,11 @@ def _supervise(held: _Held, means: _Means, inbox: SignalInbox, program: Program 
         snapshots,
         status_keeper,
         means.service,
+        statsd,
         time.monotonic,
     )
+    hook_calls = HookCalls(pool, means.links, generations.log.warn_with, time.monotonic)
+    generations.log.follow(hook_calls.hear)
     means.service.attach(
         generations.log,
         snapshots.take,
@@ -176,7 +184,7 @@ def _begin(settings: Settings, means: _Means) -> _Held:
     means.service.begin(settings.workers.boot_timeout)
     resources = open_first(settings, files, means.service)
     _set_title(settings)
-    log = Journal(resources.log())
+    log = Journal(resources.log(), resources.slow_log())
     log.info("starting", version=__version__, python=_python(), name=settings.server.name or None)
     for warning in resources.warnings:
         log.warning("certificate_warning", problem=warning)
@@ -222,7 +230,7 @@ def _take_over(handover: Handover, means: _Means) -> _Held:
     resources = restore_resources(handover)
     in_force = resources[handover.in_force]
     _set_title(in_force.settings)
-    log = Journal(in_force.log())
+    log = Journal(in_force.log(), in_force.slow_log())
     log.info("upgraded", version=__version__, from_version=handover.release, python=_python())
     listener = None if handover.control is None else handover.control.listener()
     control = ControlSocket(listener, time.monotonic)

@@ -37,6 +37,7 @@ from prefork.master.service import Service
 from prefork.master.signals import SignalInbox
 from prefork.master.snapshot import Snapshots
 from prefork.master.state import Pool, Stop
+from prefork.master.statsd import Statsd
 from prefork.master.statuskeeper import StatusKeeper
 from prefork.master.transitions import apply
 from prefork.master.upgrade import Upgrade
@@ -78,6 +79,7 @@ class Supervisor:
         snapshots: Snapshots,
         status_keeper: StatusKeeper,
         service: Service,
+        statsd: Statsd,
         clock: Callable[[], float],
     ) -> None:
         self._pool = pool
@@ -89,12 +91,20 @@ class Supervisor:
         self._effects = Effects(pool, processes, links, generations, upgrade, self._last_orders, clock)
         self._status_keeper = status_keeper
         self._service = service
+        self._statsd = statsd
         self._oom = OomCounter()
         self._clock = clock
         self._doorbell = Doorbell(links)
         links.watch(control)
         self._desk = Desk(
-            control, pool, generations, snapshots, overseer.stack_taking, self._has_happened, self._reopen_logs, clock
+            control,
+            pool,
+            generations,
+            snapshots,
+            overseer.stack_taking,
+            self._has_happened,
+            self._reopen_logs,
+            clock,
         )
 
     def adopt_waiting(self, connections: Iterable[int]) -> None:
@@ -140,6 +150,7 @@ class Supervisor:
         # After the reaping: it signals only those who are there.
         self._happened(self._overseer.look())
         self._desk.turn()
+        self._statsd.turn()
         # Last: a sign of life is for a turn that came to its end.
         self._service.turn()
 
@@ -159,6 +170,7 @@ class Supervisor:
             self._desk.deadline,
             self._status_keeper.deadline,
             self._service.deadline,
+            self._statsd.deadline,
         )
         deadline = min((each for each in times if each is not None), default=None)
         if deadline is None:

@@ -99,3 +99,14 @@ def open_sink(fd: int, name: str, environment: Mapping[str, str] = os.environ) -
     leads_to_journal = is_journal(fd, environment)
     plain = LineSink(fd, json_lines if name == "json" else logfmt_lines, for_journal=leads_to_journal)
     return JournalSink(JournalSocket(), plain) if name == "auto" and leads_to_journal else plain
+
+
+def sink_of(fd: int, name: str, config: object, environment: Mapping[str, str] = os.environ) -> Sink:
+    """`open_sink`, or with a `[log] config` the standard library's logger, once that is configured in this process."""
+    plain = open_sink(fd, name, environment)
+    if not config:
+        return plain
+    # Only now: the application may never need it.
+    from prefork.observe.handlers import LoggerSink
+
+    return LoggerSink(plain)

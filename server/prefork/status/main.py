@@ -7,6 +7,7 @@ Started by the master as `python -c BOOTSTRAP ROOT ORDERS_FD BOOT_FD` in a fresh
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -24,9 +25,11 @@ from prefork.ipc.messages import WorkerFailed, clip
 from prefork.ipc.statusboot import StatusBoot
 from prefork.observe.log import Log
 from prefork.observe.sinks import open_sink
+from prefork.observe.memory import measure
 from prefork.settings.model import Settings
 from prefork.status.agent import Agent
 from prefork.status.application import StatusApplication
+from prefork.status.exposition import NotInstalledError, expose
 from prefork.status.history import History
 from prefork.status.memory import Memories
 from prefork.status.sampler import Sampler
@@ -70,14 +73,14 @@ def _serve(boot: StatusBoot, orders: Channel) -> None:
     settings = msgspec.json.decode(boot.settings, type=Settings)
     name = settings.server.name
     setproctitle(f"prefork: status [{name}]" if name else "prefork: status")
-    Identity(boot.uid, boot.gid, tuple(boot.groups)).drop()
-    hygiene.die_with_parent(boot.master_pid, signal.SIGTERM)
     log = Log(open_sink(boot.log_fd, settings.log.format), settings.log.level, role="status", pid=os.getpid())
     source = Source(Channel.from_fd(boot.questions_fd), time.monotonic)
     sampler = Sampler(source, History(), time.monotonic, time.time)
     sampler.start()
     Agent(boot.agents, lambda: None if (answer := source.ask()) is None else answer.status).start()
     application = StatusApplication(source, sampler, Memories(time.monotonic), log)
+    _become(Identity(boot.uid, boot.gid, tuple(boot.groups)))
+    hygiene.die_with_parent(boot.master_pid, signal.SIGTERM)
     run(
         WorkerBoot(
             settings=settings,
@@ -92,3 +95,14 @@ def _serve(boot: StatusBoot, orders: Channel) -> None:
             access_fd=None,
         )
     )
+
+
+def _become(identity: Identity) -> None:
+    """Who the application runs as. All of ours is read before, while that is certain to work: this user may not enter the
+    directory that Python is in."""
+    if identity.is_current:
+        return
+    measure(os.getpid())
+    with contextlib.suppress(NotInstalledError):
+        expose(None, {}, "")
+    identity.drop()

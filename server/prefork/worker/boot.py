@@ -6,8 +6,9 @@ Owns: the one value that crosses from the zygote's fork into the worker. Built b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from prefork.ipc.channel import Channel
 from prefork.ipc.scoreboard import Place
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     import ssl
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerBoot:
+class WorkerBoot(msgspec.Struct, frozen=True):
     """Everything a worker needs; descriptors are valid in the process that receives this."""
 
     settings: Settings
@@ -38,6 +38,8 @@ class WorkerBoot:
     log: Log
     access_fd: int | None
     """Where access lines go; None: no access log."""
+    slow_fd: int | None = None
+    """Where slow requests are told; None: nowhere but in the log."""
     baton_fd: int | None = None
     """An eventfd, non-blocking, shared by all workers: one hands on a wake-up that it cannot use; see `worker.acceptor`."""
     tls: ssl.SSLContext | None = None

@@ -14,6 +14,7 @@ from prefork.settings.model import Settings
 from prefork.worker.acceptor import Door
 from prefork.worker.connections import Connections
 from prefork.worker.reception import Reception
+from prefork.worker.requestlog import wants_request_ids
 from prefork.wsgi.environ import UNIX_HOST, server_environ
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def open_doors(
             entry.proxy_protocol,
             trusted,
             settings.proxy.headers,
+            wants_request_ids(settings),
         )
         doors.append(Door(adopt(fd), reception.receive))
     return doors

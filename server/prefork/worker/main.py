@@ -6,7 +6,6 @@ know: how it was forked.
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from types import FrameType
@@ -14,7 +13,6 @@ from types import FrameType
 from prefork.errors import BootError
 from prefork.http.limits import Limits
 from prefork.ipc.messages import WorkerFailed, WorkerLeaving, WorkerReady, clip
-from prefork.observe.access import AccessLog, Origin, compile_format
 from prefork.settings.model import Settings
 from prefork.version import __version__
 from prefork.worker.acceptor import Acceptor
@@ -24,9 +22,12 @@ from prefork.worker.departure import Departure, on_terminate
 from prefork.worker.doors import open_doors
 from prefork.worker.executors import InlineExecutor, ThreadExecutor
 from prefork.worker.files import static_files, with_hand_over
+from prefork.worker.hooks import install_hooks, run_after_fork, run_before_stop
+from prefork.worker.logconfig import configure_logging
 from prefork.worker.loop import EventLoop
 from prefork.worker.pace import seconds_per_byte
 from prefork.worker.recycle import RequestQuota
+from prefork.worker.requestlog import RequestLog
 from prefork.worker.seating import Seating
 from prefork.worker.shedding import Shedding
 from prefork.worker.stamp import HeaderStamp
@@ -40,6 +41,8 @@ from prefork.wsgi.loader import load_application, load_class
 def run(boot: WorkerBoot) -> None:
     """Serves until the master, a signal or the master's death ends it. Returns when the worker may exit."""
     try:
+        if boot.application is None:
+            configure_logging(boot.settings)
         application = boot.application if boot.application is not None else _load(boot)
         handler_class = _handler_class(boot.settings)
     except BootError as error:
@@ -54,13 +57,16 @@ def run(boot: WorkerBoot) -> None:
         return
     stamp = HeaderStamp(boot.settings.server.server_header, time.time())
     seating = Seating(boot)
-    context = _context(boot, seating.watched(application), stamp)
-    _serve(boot, context, handler_class, stamp, seating)
+    run_after_fork(boot)
+    request_log = RequestLog(boot)
+    context = _context(boot, seating.watched(application), stamp, request_log)
+    _serve(boot, context, handler_class, stamp, seating, request_log)
 
 
 def _load(boot: WorkerBoot) -> WSGIApplication:
     """Nothing was preloaded: this worker has an application of its own, and warms it up itself."""
     application = load_application(boot.settings.app.target)
+    install_hooks(boot.settings)
     addresses = [address for _, address in boot.listeners]
     warm_up_application(application, boot.settings, boot.generation, addresses, boot.log)
     return application
@@ -71,16 +77,14 @@ def _handler_class(settings: Settings) -> type[WSGIRequestHandler]:
     return load_class(reference, WSGIRequestHandler) if reference else WSGIRequestHandler
 
 
-def _context(boot: WorkerBoot, application: WSGIApplication, stamp: HeaderStamp) -> ServerContext:
-    access = None
-    if boot.access_fd is not None:
-        origin = Origin(boot.slot, boot.generation, os.getpid())
-        access = AccessLog(boot.access_fd, compile_format(boot.settings.log.access_format, origin))
+def _context(
+    boot: WorkerBoot, application: WSGIApplication, stamp: HeaderStamp, request_log: RequestLog
+) -> ServerContext:
     return ServerContext(
         app=with_hand_over(application, boot.settings),
         stamp=stamp,
         log=boot.log,
-        access=access,
+        access=request_log.tell,
         errors=ErrorStream(boot.log.words),
         server_software=f"prefork/{__version__}",
         multithread=boot.settings.workers.threads > 1,
@@ -95,6 +99,7 @@ def _serve(
     handler_class: type[WSGIRequestHandler],
     stamp: HeaderStamp,
     seating: Seating,
+    request_log: RequestLog,
 ) -> None:
     settings = boot.settings
     times = TimeLimits(
@@ -138,7 +143,10 @@ def _serve(
     workers = settings.workers
     quota = RequestQuota(boot.channel, boot.worker_id, workers.max_requests, workers.max_requests_jitter)
 
+    flush = request_log.flush
+
     def on_turn() -> None:
+        flush()
         acceptor.yield_when_saturated()
         departure.check()
         if shedding is not None:
@@ -149,6 +157,8 @@ def _serve(
     boot.channel.send(WorkerReady(worker_id=boot.worker_id))
     loop.run(on_turn, on_wake=lambda: stamp.refresh(time.time()))
     executor.close()
+    flush()
+    run_before_stop(boot, departure.reason, connections.requests)
     boot.channel.send(
         WorkerLeaving(worker_id=boot.worker_id, reason=departure.reason, requests=connections.requests)
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from prefork.net.proxy_protocol import Header
 from prefork.net.trust import TrustedPeers
 from prefork.worker.connections import Connections
+from prefork.worker.requestid import request_id_steps
 from prefork.wsgi.environ import connection_environ, text_of_peer
 from prefork.wsgi.forwarded import reader
 
@@ -34,15 +35,17 @@ class Reception:
         announcement: str,
         trusted: TrustedPeers,
         headers: str,
+        request_ids: bool = False,
     ) -> None:
         """`environ`: what all connections of the listener share. `announcement`: `proxy_protocol` of the listener, `headers`:
-        of `[proxy]`."""
+        of `[proxy]`. `request_ids`: each request gets a name."""
         self._connections = connections
         self._environ = environ
         self._context = context
         self._announcement = announcement
         self._trusted = trusted
-        self._correct = reader(headers, trusted.__contains__) if trusted else None
+        correct = reader(headers, trusted.__contains__) if trusted else None
+        self._correct, self._complete = request_id_steps(request_ids, correct)
         self._silent_until = 0.0
         if context is not None or announcement != "off":
             # Only here: a server that needs none of it does not load the ssl module, two megabytes in each process.
@@ -63,7 +66,7 @@ class Reception:
         if announcement == "off" and self._context is None:
             correct = self._correct
             if correct is not None and not self._trusted.trusts(peer):
-                correct = None
+                correct = self._complete
             self._connections.open(sock, peer, connection_environ(self._environ, peer), correct)
         else:
             preamble = self._new_preamble(
@@ -89,9 +92,9 @@ class Reception:
             peer = header.source
             environ = _as_if_connected_there(environ, header)
         elif header is not None:
-            correct = None  # the proxy does not say whose words follow
+            correct = self._complete  # the proxy does not say whose words follow
         if correct is not None and not self._trusted.trusts(peer):
-            correct = None
+            correct = self._complete
         preamble.release()
         if self._context is not None and preamble.tls is None:
             plain = environ | {"wsgi.url_scheme": "http"}

@@ -34,8 +34,8 @@ class EventLog(Protocol):
         """A traceback, a line of the log for each of its lines."""
 
 
-AccessLog = Callable[[dict[str, Any], int, int, int], None]
-"""(environ, status, body bytes, duration in ns) -> one line of the access log."""
+AccessLog = Callable[[dict[str, Any], int, int, int, int, int], None]
+"""(environ, status, body bytes, duration in ns, time it waited in ns, bytes of the request body): the access log."""
 
 
 class ServerContext(msgspec.Struct, frozen=True):

@@ -42,6 +42,10 @@ class WSGIRequestHandler:
         self._write_out = write_out
         self._response: Response | None = None
         self._started_ns = 0
+        self.queued_ns = 0
+        """How long the request has waited for its turn, in nanoseconds; 0 if nobody knows."""
+        self.bytes_in = 0
+        """Of the body of the request."""
         self.failures = 0
         """How often the application has raised; whoever counts them sets it back."""
 
@@ -61,10 +65,13 @@ class WSGIRequestHandler:
     def log_request(self, code: int, size: int, duration_ns: int) -> None:
         """The response is out (or given up). Writes the access line if `[log] access` is on."""
         if self.server.access is not None:
-            self.server.access(self.environ, code, size, duration_ns)
+            self.server.access(self.environ, code, size, duration_ns, self.queued_ns, self.bytes_in)
 
     def log_error(self, event: str, /, **fields: Any) -> None:
         """Something about this request that the operator should know. `traceback` (text) and `exception` may be with it."""
+        request_id = self.environ.get("prefork.request_id")
+        if request_id is not None:
+            fields["request_id"] = request_id
         self.server.log.error(event, request=self.request_line(), client=self.address_string(), **fields)
 
     def address_string(self) -> str:

@@ -14,6 +14,7 @@ import importlib
 import inspect
 import sys
 import traceback
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeVar
 

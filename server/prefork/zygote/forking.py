@@ -10,12 +10,22 @@ the master (PR_SET_CHILD_SUBREAPER), who waits for it like for a child of its ow
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import NoReturn
 
 import msgspec
 
 from prefork.ipc.channel import Channel, ChannelError
-from prefork.ipc.messages import Exit, ReopenLogs, Spawn, Spawned, SpawnFailed, TakeListeners, ZygoteFailed
+from prefork.ipc.messages import (
+    Exit,
+    ReopenLogs,
+    RunHook,
+    Spawn,
+    Spawned,
+    SpawnFailed,
+    TakeListeners,
+    ZygoteFailed,
+)
 from prefork.zygote.hygiene import flush_streams, wait_until_adopted
 from prefork.zygote.inspection import other_threads
 
@@ -29,10 +39,11 @@ class Birth(msgspec.Struct, frozen=True):
     channel: Channel
 
 
-def serve(channel: Channel) -> Birth | None:
-    """Fork workers until told to leave or the master is gone (None).
+def serve(channel: Channel, wants: Callable[[RunHook], bool]) -> Birth | RunHook | None:
+    """Fork workers until told to leave or the master is gone (None). `wants`: whether there is anything to do for a hook.
 
-    In a worker it returns its Birth: the caller unwinds first, so that no frame of the zygote lives on below it.
+    In a worker it returns its Birth, in a process for a hook the order: the caller unwinds first, so that no frame of the zygote
+    lives on below it.
     """
     while True:
         channel.wait(None)
@@ -51,6 +62,9 @@ def serve(channel: Channel) -> Birth | None:
             birth = _fork_worker(channel, message, Channel.from_fd(received.fds[0]))
             if birth is not None:
                 return birth
+        elif isinstance(message, RunHook):
+            if wants(message) and _fork_errand(channel):
+                return message
         elif isinstance(message, ReopenLogs | TakeListeners):
             _replace(received.fds, message.targets)
 
@@ -90,6 +104,28 @@ def _fork_worker(channel: Channel, spawn: Spawn, worker_channel: Channel) -> Bir
     wait_until_adopted(middle_pid)
     channel.close()
     return Birth(spawn.worker_id, spawn.slot, spawn.row, worker_channel)
+
+
+def _fork_errand(channel: Channel) -> bool:
+    """True in a process of its own, which the master adopts. Without memory for one the hook is not run."""
+    flush_streams()
+    try:
+        middle = os.fork()
+    except OSError:
+        return False
+    if middle:
+        os.waitpid(middle, 0)
+        return False
+    middle_pid = os.getpid()
+    try:
+        errand = os.fork()
+    except OSError:
+        os._exit(1)
+    if errand:
+        os._exit(0)
+    wait_until_adopted(middle_pid)
+    channel.close()
+    return True
 
 
 def _refuse(channel: Channel, spawn: Spawn, worker_channel: Channel, reason: str) -> None:

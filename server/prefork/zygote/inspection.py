@@ -53,6 +53,16 @@ def open_sockets() -> dict[int, int]:
     return found
 
 
+def datagram_sockets() -> dict[int, int]:
+    """Those of `open_sockets` that carry datagrams."""
+    found = {}
+    for fd, inode in open_sockets().items():
+        with socket.socket(fileno=os.dup(fd)) as sock:
+            if sock.type == socket.SOCK_DGRAM:
+                found[fd] = inode
+    return found
+
+
 def inspect_process(sockets_before: Mapping[int, int]) -> Findings:
     """Threads besides this one, and sockets that were not open before."""
     new = [fd for fd, inode in open_sockets().items() if sockets_before.get(fd) != inode]

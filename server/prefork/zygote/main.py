@@ -10,6 +10,7 @@ only the descriptors it was given.
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import signal
 import sys
@@ -21,22 +22,25 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 from setproctitle import setproctitle
 
+import prefork
 from prefork.errors import EXIT_BOOT_FAILED, BootError
 from prefork.identity import Identity
 from prefork.ipc.boot import Boot
 from prefork.ipc.channel import Channel
-from prefork.ipc.messages import ZygoteFailed, ZygoteReady, clip
+from prefork.ipc.messages import RunHook, ZygoteFailed, ZygoteReady, clip
 from prefork.ipc.scoreboard import Place
 from prefork.observe.log import Log
-from prefork.observe.sinks import open_sink
+from prefork.observe.sinks import sink_of
 from prefork.settings.model import Settings
 from prefork.worker.boot import WorkerBoot
+from prefork.worker.logconfig import configure_logging
 from prefork.wsgi.loader import WSGIApplication
 from prefork.zygote import hygiene
+from prefork.zygote.errands import is_wanted, run_errand
 from prefork.zygote.forking import Birth, serve
-from prefork.zygote.inspection import open_sockets
+from prefork.zygote.inspection import datagram_sockets, open_sockets, other_threads
 from prefork.zygote.preload import freeze, preload
-from prefork.zygote.warmup import warm_up_with
+from prefork.zygote.warmup import prepare_with
 
 if TYPE_CHECKING:
     import ssl
@@ -50,6 +54,17 @@ class _Image(msgspec.Struct, frozen=True):
     application: WSGIApplication | None
     tls: ssl.SSLContext | None
     collect: bool
+    log: Log
+
+    def wants(self, order: RunHook) -> bool:
+        """Whether there is a hook to be run, and it is safe to fork for it."""
+        if not is_wanted(self.settings, order.hook):
+            return False
+        threads = other_threads()
+        if threads:
+            error = f"the application started {len(threads)} thread(s) after its import: {', '.join(threads)}"
+            self.log.warning("hooks_skipped", hook=order.hook, error=error)
+        return not threads
 
 
 def main() -> NoReturn:
@@ -67,10 +82,12 @@ def main() -> NoReturn:
     except Exception as error:  # noqa: BLE001 - nobody is above us: the master tells it, for a traceback would not
         _report(channel, BootError("zygote", f"{type(error).__name__}: {error}", traceback.format_exc()))
         hygiene.leave(EXIT_BOOT_FAILED)
-    birth = None if boot.trial else serve(channel)
-    if birth is None:
+    order = None if boot.trial else serve(channel, image.wants)
+    if order is None:
         hygiene.leave(0)
-    _live_as_worker(image, birth)
+    if isinstance(order, RunHook):
+        _run_errand(image, order)
+    _live_as_worker(image, order)
 
 
 def _prepare(boot: Boot, channel: Channel, environment: Mapping[str, str]) -> _Image:
@@ -87,22 +104,32 @@ def _prepare(boot: Boot, channel: Channel, environment: Mapping[str, str]) -> _I
     context = _tls_context(boot)
     # All of ours, while it can be read for certain, before the application's paths come first in sys.path, and before the
     # fork, so that all workers share it.
-    import prefork.worker.main  # noqa: F401
+    importlib.import_module("prefork.worker.main")
 
+    for name in prefork.__all__:
+        getattr(prefork, name)
+    gc.enable()
     # Before the first line of the application, and before chdir: what root may enter, this user may not.
     Identity(boot.uid, boot.gid, tuple(boot.groups)).drop()
     hygiene.die_with_parent(boot.master_pid)
     _enter_application_directory(settings)
     mode = "auto" if boot.trial and settings.app.preload == "never" else settings.app.preload
-    sink = open_sink(boot.log_fd, settings.log.format)
+    sink = sink_of(boot.log_fd, settings.log.format, settings.log.config)
     log = Log(sink, settings.log.level, role="zygote", pid=os.getpid(), gen=boot.generation)
-    warm_up = warm_up_with(settings, boot.generation, boot.listeners, log)
-    preloaded = preload(settings.app.target, mode, open_sockets(), boot.unsafe_note, warm_up)
+    sockets = open_sockets()
+    if mode != "never" and not boot.unsafe_note:
+        configure_logging(settings)
+        # Whole messages, each to the same place: what several processes send through one does not mix.
+        sockets |= datagram_sockets()
+    prepare = prepare_with(settings, boot.generation, boot.listeners, log)
+    preloaded = preload(settings.app.target, mode, sockets, boot.unsafe_note, prepare)
     if preloaded.restart and not boot.trial:
         _restart(boot, preloaded.note, channel, environment)
     collect = freeze()
+    if preloaded.application is None and settings.hooks.on_zygote_ready:
+        log.warning("hooks_skipped", hook="on_zygote_ready", error="nothing is preloaded")
     channel.send(ZygoteReady(preloaded=preloaded.application is not None, note=clip(preloaded.note)))
-    return _Image(boot, settings, preloaded.application, context, collect)
+    return _Image(boot, settings, preloaded.application, context, collect, log)
 
 
 def _read_boot(fd: int) -> Boot:
@@ -153,7 +180,9 @@ def _restart(boot: Boot, note: str, channel: Channel, environment: Mapping[str, 
     os.write(fd, msgspec.json.encode(msgspec.structs.replace(boot, unsafe_note=clip(note, 2000))))
     inherited = [channel.fileno(), fd, boot.stacks_fd, boot.log_fd, *(number for number, _ in boot.listeners)]
     inherited += [
-        number for number in (boot.access_fd, boot.baton_fd, boot.scoreboard_fd) if number is not None
+        number
+        for number in (boot.access_fd, boot.slow_fd, boot.baton_fd, boot.scoreboard_fd)
+        if number is not None
     ]
     hygiene.flush_streams()
     hygiene.keep_from_programs(keep=inherited)
@@ -186,7 +215,7 @@ def _live_as_worker(image: _Image, birth: Birth) -> NoReturn:
     suffix = f" [{boot.name}]" if boot.name else ""
     setproctitle(f"prefork: worker {birth.slot} gen {boot.generation}{suffix}")
     log = Log(
-        open_sink(boot.log_fd, image.settings.log.format),
+        sink_of(boot.log_fd, image.settings.log.format, image.settings.log.config),
         image.settings.log.level,
         role="worker",
         pid=os.getpid(),
@@ -208,6 +237,7 @@ def _live_as_worker(image: _Image, birth: Birth) -> NoReturn:
                 tls=image.tls,
                 log=log,
                 access_fd=boot.access_fd,
+                slow_fd=boot.slow_fd,
                 baton_fd=boot.baton_fd,
                 scoreboard=_place(boot, birth),
             )
@@ -216,6 +246,16 @@ def _live_as_worker(image: _Image, birth: Birth) -> NoReturn:
     except BaseException as error:  # noqa: BLE001 - the last frame of the process: whatever it is, it is told
         _tell_crash(log, error)
     hygiene.leave(code)
+
+
+def _run_errand(image: _Image, order: RunHook) -> NoReturn:
+    """A process for one hook, at the start of its own short life."""
+    boot = image.boot
+    title = f" [{boot.name}]" if boot.name else ""
+    log = image.log.bind(role="hook", pid=os.getpid())
+    has_application = image.application is not None
+    run_errand(order, image.settings, boot.master_pid, log, has_application=has_application, title=title)
+    hygiene.leave(0)
 
 
 def _place(boot: Boot, birth: Birth) -> Place | None:

@@ -44,10 +44,22 @@ def run(faults: int, log_fd: int) -> int:
     stack_taking = SimpleNamespace(deadline=None, turn=list)
     overseer: Any = SimpleNamespace(next_look=None, look=list, stack_taking=stack_taking)
     control = SimpleNamespace(deadline=None, take=list)
-    parts: Any = (processes, inbox, links, generations, overseer, control, SimpleNamespace(), SimpleNamespace())
-    status_keeper = SimpleNamespace(deadline=None, turn=lambda ending: None, finished=True, ended=lambda exit: False)
+    parts: Any = (
+        processes,
+        inbox,
+        links,
+        generations,
+        overseer,
+        control,
+        SimpleNamespace(),
+        SimpleNamespace(),
+    )
+    status_keeper = SimpleNamespace(
+        deadline=None, turn=lambda ending: None, finished=True, ended=lambda exit: False
+    )
     service = SimpleNamespace(deadline=None, turn=list)
-    parts += (status_keeper, service)
+    statsd = SimpleNamespace(deadline=None, turn=list)
+    parts += (status_keeper, service, statsd)
     loop = supervisor.Supervisor(pool, *parts, clock=lambda: 0.0)
     return loop.run(PauseAsked())
 

@@ -15,14 +15,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefork.observe.access import (
+from prefork.observe.access import AccessLog, access_filter
+from prefork.observe.access_format import (
     AccessEntry,
-    AccessLog,
     Origin,
     access_format_problem,
-    clf_time,
     compile_format,
+    needs_request_id,
 )
+from prefork.observe.clock import clf_time
+from prefork.observe.writer import LineWriter
 from support.child import child
 from support.deadline import DEADLINE_S, SLOWNESS
 
@@ -69,7 +71,7 @@ def restore_zone(before: str | None) -> None:
 
 
 def entry(**environ: Any) -> AccessEntry:
-    return AccessEntry({**ENVIRON, **environ}, 200, 1234, 5_123_456, NOW_NS)
+    return AccessEntry({**ENVIRON, **environ}, 200, 1234, 5_123_456, NOW_NS, 2_500_000, 77)
 
 
 def line(text: str, **environ: Any) -> str:
@@ -93,7 +95,8 @@ def test_combined() -> None:
 
 
 def test_json() -> None:
-    text = line("json", REMOTE_USER="ann", HTTP_USER_AGENT='"\\\n\xc3\xa9\xff')
+    odd: dict[str, Any] = {"prefork.connection": (3, 4), "prefork.request_id": "r-1"}
+    text = line("json", REMOTE_USER="ann", HTTP_USER_AGENT='"\\\n\xc3\xa9\xff', **odd)
     assert text.count("\n") == 1
     assert json.loads(text) == {
         "time": "2026-11-21T11:17:12.123Z",
@@ -106,10 +109,15 @@ def test_json() -> None:
         "host": "example.org",
         "referer": "http://example.org/",
         "user_agent": '"\\\n\u00e9\\xff',
-        "request_id": None,
+        "request_id": "r-1",
+        "tls": None,
         "status": 200,
         "bytes": 1234,
+        "bytes_in": 77,
         "duration_us": 5123,
+        "queue_us": 2500,
+        "connection": 3,
+        "connection_request": 4,
         "worker": 2,
         "gen": 3,
         "pid": 99,
@@ -119,11 +127,18 @@ def test_json() -> None:
 def test_every_field_of_a_custom_format() -> None:
     text = (
         "{addr}|{user}|{method}|{path}|{query}|{protocol}|{request}|{status}|{bytes}|{referer}|{user_agent}|"
-        "{duration_us}|{duration_ms}|{duration_s}|{worker}|{gen}|{pid}|{host}|{request_id}|{time}|{{100%}}"
+        "{duration_us}|{duration_ms}|{duration_s}|{worker}|{gen}|{pid}|{host}|{request_id}|{time}|{{100%}}|"
+        "{bytes_in}|{queue_us}|{queue_ms}|{queue_s}|{connection}|{connection_request}|{tls}|{time_iso}"
     )
-    assert line(text, HTTP_X_REQUEST_ID="r-1") == (
+    odd: dict[str, Any] = {
+        "prefork.connection": (3, 4),
+        "prefork.request_id": "r-1",
+        "SSL_PROTOCOL": "TLSv1.3",
+    }
+    assert line(text, **odd) == (
         "192.0.2.7|-|GET|/caf%C3%A9|a=1|HTTP/1.1|GET /caf%C3%A9?a=1 HTTP/1.1|200|1234|http://example.org/|"
-        "Mozilla/5.0 (X11)|5123|5.123|0.005123|2|3|99|example.org|r-1|21/Nov/2026:11:17:12 +0000|{100%}\n"
+        "Mozilla/5.0 (X11)|5123|5.123|0.005123|2|3|99|example.org|r-1|21/Nov/2026:11:17:12 +0000|{100%}|"
+        "77|2500|2.500|0.002500|3|4|TLSv1.3|2026-11-21T11:17:12.123Z\n"
     )
 
 
@@ -222,15 +237,91 @@ def test_a_good_format_has_no_problem(text: str) -> None:
 def test_the_log_stamps_and_writes(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    log = AccessLog(fd, compile_format("{time} {status} {bytes} {duration_ms}"), clock=lambda: NOW_NS)
+    form = compile_format("{time} {status} {bytes} {duration_ms}")
+    log = AccessLog(LineWriter(fd), form, clock_ns=lambda: NOW_NS)
     log(ENVIRON, 204, 7, 1_500_000)
     os.close(fd)
     assert path.read_text() == "21/Nov/2026:11:17:12 +0000 204 7 1.500\n"
 
 
+class FullDisk:
+    """A writer whose disk is full for a while."""
+
+    def __init__(self) -> None:
+        self.lost = 0
+        self.full = False
+        self.lines: list[bytes] = []
+
+    def write_all(self, lines: list[bytes]) -> bool:
+        if self.full:
+            self.lost += len(lines)
+            return False
+        self.lines += lines
+        self.lost = 0
+        return True
+
+
+def test_lines_are_held_to_the_end_of_the_turn() -> None:
+    disk = FullDisk()
+    log = AccessLog(disk, compile_format("{status}"), holds=True)
+    log(ENVIRON, 200, 0, 0)
+    log(ENVIRON, 404, 0, 0)
+    assert disk.lines == []
+    log.flush()
+    log.flush()
+    assert disk.lines == [b"200\n", b"404\n"]
+    for _ in range(200):
+        log(ENVIRON, 200, 0, 0)
+    assert len(disk.lines) >= 130, "a turn without end must not hold lines without end"
+
+
+def test_lost_lines_are_told_when_the_disk_is_back() -> None:
+    disk, told = FullDisk(), list[int]()
+    log = AccessLog(disk, compile_format("{status}"), on_lost=told.append)
+    disk.full = True
+    log(ENVIRON, 200, 0, 0)
+    log(ENVIRON, 200, 0, 0)
+    assert told == []
+    disk.full = False
+    log(ENVIRON, 200, 0, 0)
+    log(ENVIRON, 200, 0, 0)
+    assert told == [2]
+    assert len(disk.lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (("all",), {200, 304, 404, 500, 1200}),
+        (("5xx",), {500}),
+        (("4xx", "5xx"), {404, 500}),
+        (("slow",), {1200}),
+        (("slow", "4xx"), {404, 1200}),
+        (("all", "4xx"), {200, 304, 404, 500, 1200}),
+    ],
+)
+def test_filters(words: tuple[str, ...], wanted: set[int]) -> None:
+    disk = FullDisk()
+    log = AccessLog(disk, compile_format("{status}"), access_filter(words, 1_000_000))
+    for status in (200, 304, 404, 500):
+        log(ENVIRON, status, 0, 999_999)
+    log(ENVIRON, 200, 0, 1_000_000, 0, 0)
+    slow = len(disk.lines) - len([code for code in wanted if code < 1000])
+    assert {int(line) for line in disk.lines} - {200} == wanted - {200, 1200}
+    assert (slow == 1) is (1200 in wanted)
+
+
+def test_which_formats_need_a_name_for_each_request() -> None:
+    assert needs_request_id("json")
+    assert needs_request_id("{addr} {request_id}")
+    assert not any(map(needs_request_id, ("common", "combined", "{addr} {{request_id}}")))
+
+
 def test_a_line_too_long_for_a_pipe_stays_one_line() -> None:
     read_fd, write_fd = os.pipe()
-    AccessLog(write_fd, compile_format("combined"))(ENVIRON | {"HTTP_USER_AGENT": "x" * 20_000}, 200, 0, 0)
+    AccessLog(LineWriter(write_fd), compile_format("combined"))(
+        ENVIRON | {"HTTP_USER_AGENT": "x" * 20_000}, 200, 0, 0
+    )
     os.close(write_fd)
     with open(read_fd, "rb") as pipe:
         text = pipe.read()
@@ -241,13 +332,19 @@ def test_a_line_too_long_for_a_pipe_stays_one_line() -> None:
 
 WRITER = """
     import os, sys
-    from prefork.observe.access import AccessLog, Origin, compile_format
+    from prefork.observe.access import AccessLog
+    from prefork.observe.access_format import Origin, compile_format
+    from prefork.observe.writer import LineWriter
     fd, worker = int(sys.argv[1]), int(sys.argv[2])
-    log = AccessLog(fd, compile_format('{worker} {bytes} "{user_agent}"', Origin(worker=worker)))
+    form = compile_format('{worker} {bytes} "{user_agent}"', Origin(worker=worker))
+    log = AccessLog(LineWriter(fd), form, holds=True)
     print("ready", flush=True)
     sys.stdin.readline()
     for number in range(5000):
         log({"HTTP_USER_AGENT": "x" * (number * 37 % 1000)}, 200, number, 0)
+        if number % 7 == 0:
+            log.flush()
+    log.flush()
 """
 
 

@@ -1,0 +1,63 @@
+"""Hooks for what the master has seen: each in a short-lived process of its own, forked from the zygote.
+
+Owns: what such a process does, and that it ends. The master imports nothing of the application's, a zygote must not be kept from
+forking workers, and a worker may be stuck; so nothing but this process waits for a hook. Runs in: that process. Must not know:
+why a hook is run.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+from collections.abc import Callable
+
+from setproctitle import setproctitle
+
+from prefork.errors import BootError
+from prefork.hooks.registry import functions_of
+from prefork.hooks.running import run_hooks
+from prefork.ipc.messages import RunHook
+from prefork.observe.log import Log
+from prefork.settings.model import Settings
+from prefork.worker.hooks import install_hooks
+from prefork.worker.logconfig import configure_logging
+from prefork.zygote import hygiene
+
+_GRACE_S = 2.0
+"""For code in C that cannot be interrupted, after which the process ends however it stands."""
+
+
+def is_wanted(settings: Settings, hook: str) -> bool:
+    """Whether any function would be called. A name in the settings may still have to be looked up."""
+    return bool(getattr(settings.hooks, hook, ())) or bool(functions_of(hook))
+
+
+def run_errand(
+    order: RunHook, settings: Settings, master_pid: int, log: Log, *, has_application: bool, title: str
+) -> None:
+    """In the process that was forked for it: call the functions of one hook."""
+    hygiene.reset_worker_signals()
+    hygiene.die_with_parent(master_pid, signal.SIGKILL)
+    hygiene.forget_inherited_exit_handlers()
+    setproctitle(f"prefork: hook {order.hook}{title}")
+    timeout_s = settings.hooks.timeout
+    with open(os.devnull, "w") as nowhere:
+        # A thread in C, which ends the process even if the interpreter does not get to run anything any more.
+        functions = max(1, len(getattr(settings.hooks, order.hook)), len(functions_of(order.hook)))
+        faulthandler.dump_traceback_later(timeout_s * (functions + 1) + _GRACE_S, exit=True, file=nowhere)
+        if has_application or _prepared(settings, order.hook, log):
+            run_hooks(order.hook, order.arguments, timeout_s, log)
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _prepared(settings: Settings, hook: str, log: Log) -> bool:
+    """Nothing was preloaded: this process imports what it needs itself."""
+    steps: tuple[Callable[[Settings], None], ...] = (configure_logging, install_hooks)
+    for step in steps:
+        try:
+            step(settings)
+        except BootError as error:
+            log.error("hook_failed", hook=hook, error=error.error, traceback=error.traceback)
+            return False
+    return True
