@@ -193,7 +193,7 @@ class LoggerSink:
             self._plain.tell(record)
             return
         level = _LEVELS[record.level]
-        fields = {key: value for key, value in record.fields.items() if value is not None}
+        fields = record.everything
         trace = record.traceback.rstrip("\n")
         if not record.event and not trace:
             return

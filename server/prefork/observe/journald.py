@@ -73,9 +73,8 @@ def _fields(record: Record) -> Iterator[tuple[str, str]]:
         yield "PREFORK_EVENT", record.event
         if trace:
             yield "PREFORK_TRACEBACK", trace
-    for key, value in record.fields.items():
-        if value is not None:
-            yield field_name(key), text_of(value)
+    for key, value in record.everything.items():
+        yield field_name(key), text_of(value)
 
 
 def _message(record: Record, trace: str) -> str:
@@ -84,9 +83,7 @@ def _message(record: Record, trace: str) -> str:
         return trace
     if record.event == TRACEBACK:
         return trace or record.event
-    shown = {
-        key: text_of(value) for key, value in record.fields.items() if value is not None and key != "role"
-    }
+    shown = {key: text_of(value) for key, value in record.everything.items() if key != "role"}
     line = f"{record.event} {format_pairs(shown)}".rstrip()
     return f"{line}\n{trace}" if trace else line
 

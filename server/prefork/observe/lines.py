@@ -37,14 +37,14 @@ _encode = msgspec.json.Encoder().encode
 
 def logfmt_lines(record: Record, _limit: int = MAX_LINE) -> Iterator[bytes]:
     """One line, and one more for each line of the traceback."""
-    fields = record.fields
     if not record.event:
         yield from record.traceback.encode("utf-8", "backslashreplace").splitlines(keepends=True)
         return
     if record.event != TRACEBACK:
-        yield format_line(record.now_ns, record.level, record.event, fields)
+        yield format_line(record.now_ns, record.level, record.event, record.everything)
+    repeated = record.everything if record.event == TRACEBACK else record.context
     for line in record.traceback.splitlines():
-        yield format_line(record.now_ns, record.level, TRACEBACK, {"line": line, **fields})
+        yield format_line(record.now_ns, record.level, TRACEBACK, {"line": line, **repeated})
 
 
 def json_lines(record: Record, limit: int = MAX_LINE) -> Iterator[bytes]:
@@ -55,7 +55,7 @@ def json_lines(record: Record, limit: int = MAX_LINE) -> Iterator[bytes]:
     head = {"time": format_time(record.now_ns), "level": record.level, "event": event}
     whole = {
         **head,
-        **{_free(key): _value(value) for key, value in record.fields.items() if value is not None},
+        **{_free(key): _value(value) for key, value in record.everything.items()},
     }
     trace = _utf8(record.traceback.rstrip("\n"))
     if trace:

@@ -65,7 +65,7 @@ class Log:
 
     def words(self, text: str) -> None:
         """What the application wrote to `wsgi.errors`; whatever the level of the log."""
-        self._sink.tell(Record(time.time_ns(), "warning", "", self._context, text))
+        self._sink.tell(Record(time.time_ns(), "warning", "", {}, text, None, self._context))
 
     def _tell(
         self,
@@ -77,7 +77,7 @@ class Log:
     ) -> None:
         if RANK[level] < self._rank:
             return
-        fields = {**self._context, **fields}
-        if self._sink.lost:
-            fields["lost_lines"] = self._sink.lost
-        self._sink.tell(Record(time.time_ns(), level, event, fields, traceback, exception))
+        lost = self._sink.lost
+        if lost:
+            fields = {**fields, "lost_lines": lost}
+        self._sink.tell(Record(time.time_ns(), level, event, fields, traceback, exception, self._context))

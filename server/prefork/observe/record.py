@@ -27,11 +27,18 @@ class Record(msgspec.Struct, frozen=True):
     event: str
     """Empty: these are words of the application's (`wsgi.errors`), and `traceback` has them."""
     fields: Mapping[str, object]
-    """Those that are None are left out by every form."""
+    """Those of the event. Those that are None are left out by every form."""
     traceback: str = ""
     """A text of several lines that belongs to it."""
     exception: BaseException | None = None
     """What the traceback is of, if that happened in this process."""
+    context: Mapping[str, object] = {}
+    """Fields that say who speaks; those of the event come before them."""
+
+    @property
+    def everything(self) -> dict[str, object]:
+        """All fields that there are."""
+        return {key: value for key, value in {**self.context, **self.fields}.items() if value is not None}
 
 
 def text_of(value: object) -> str:
