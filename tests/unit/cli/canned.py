@@ -12,6 +12,15 @@ from prefork.observe.memory import Memory
 MIB = 1 << 20
 
 
+class Clock:
+    """Stands still until a test moves it."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def histogram(count: int, duration_s: float) -> list[int]:
     """So many of the same duration."""
     counts = [0] * BUCKETS

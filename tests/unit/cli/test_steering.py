@@ -249,6 +249,7 @@ def test_every_command_explains_itself(prefork: Run) -> None:
         "pause",
         "resume",
         "stacks",
+        "top",
         "upgrade",
     ):
         parser = Parser()
@@ -339,9 +340,9 @@ def test_the_table() -> None:
         "generation 1: parked, zygote 8 ready, preloaded, kept for 60s more",
         "generation 2: active, zygote None gone, not preloaded",
         "",
-        "WORKER  PID  GEN  STATE              AGE  BUSY  REQUESTS    RSS  PRIVATE  SHARED",
-        "     1   10    1  draining (reload)   2d     -         5  50.0M    10.0M   40.0M",
-        "     1    -    2  booting              -     -         -      -        -       -",
+        "WORKER  PID  GEN  STATE              AGE  BUSY  REQUESTS  CONN  CPU  RESTARTS    RSS  PRIVATE  SHARED",
+        "     1   10    1  draining (reload)   2d     -         5     0    -         0  50.0M    10.0M   40.0M",
+        "     1    -    2  booting              -     -         -     0    -         0      -        -       -",
     ]
 
 

@@ -29,9 +29,8 @@ from prefork.ipc.control import (
 )
 from prefork.ipc.status import ReloadStatus
 from prefork.observe.memory import Memory
-from support.serving import FakeClock
 
-from .canned import running, sample, server, worker
+from .canned import Clock, running, sample, server, worker
 
 BEFORE = sample(server(worker(1), worker(2)))
 AFTER = sample(
@@ -191,12 +190,12 @@ def test_once_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
-def session(clock: FakeClock) -> Session:
+def session(clock: Clock) -> Session:
     clock.now = 0.0
     return Session(BEFORE, Ui(), clock)
 
@@ -208,7 +207,7 @@ def test_answers_become_rates_and_charts(session: Session) -> None:
     assert [row.worker.worker for row in session.rows] == [1, 2]
 
 
-def test_a_server_that_goes_and_comes_back(session: Session, clock: FakeClock) -> None:
+def test_a_server_that_goes_and_comes_back(session: Session, clock: Clock) -> None:
     session.hear(Lost("no server is running at /x"))
     clock.now = 7.0
     session.hear(Lost("no server is running at /x"))
@@ -273,7 +272,7 @@ def test_effects_are_commands() -> None:
 # asking -------------------------------------------------------------------------------------------------------------
 
 
-def test_memory_is_measured_as_often_as_it_is_cheap(clock: FakeClock) -> None:
+def test_memory_is_measured_as_often_as_it_is_cheap(clock: Clock) -> None:
     clock.now = 100.0
     measured: list[int] = []
 

@@ -73,7 +73,7 @@ COMMAND = Command(
     summary="watch the running server: workers, requests, rates, queues (h: help)",
     description="Watch a running server: what each worker does and for which request, how many requests it answers and how fast, "
     "what waits and what it costs. Keys sort, show stacks, recycle and pause; h shows them. Where the output is no "
-    "terminal, a line for each interval.",
+    "terminal, a line for each interval. Exit code 0: left with q or Ctrl-C; 1: no server answers.",
     add_arguments=_add_arguments,
     run=_run,
 )
