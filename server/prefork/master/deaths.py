@@ -80,6 +80,7 @@ def _worker_ended(pool: Pool, worker: Worker, event: ProcessEnded, now: float) -
         "killed": worker.killed or None,
         "reason": worker.reason or None,
         "cause": _cause(event, worker.killed),
+        **_at_death(event),
     }
     if worker.reason or pool.stop is not Stop.NO:
         clean = event.exit.code == 0 or worker.ready_at is None
@@ -90,11 +91,25 @@ def _worker_ended(pool: Pool, worker: Worker, event: ProcessEnded, now: float) -
     return _worker_failed(pool, worker, failure, fields, now)
 
 
+def _at_death(event: ProcessEnded) -> dict[str, object]:
+    """What it was answering, and how much memory it had at its largest.
+
+    That is the kernel's own count, which ends with the process: right up to the moment in which the OOM killer came. A sample of
+    ours would be up to a second old and miss just that.
+    """
+    if event.exit.code == 0:
+        return {}
+    peak = event.exit.peak_memory
+    return {"request": event.request or None, "peak_memory": f"{peak >> 20}MiB" if peak else None}
+
+
 def _boot_death(who: str, killed: str, event: ProcessEnded) -> str:
     if killed:
         return f"the {who} was {killed}"
     cause = _cause(event, killed)
-    return f"the {who} ended before it was ready: {event.exit}" + (f", {cause}" if cause else "")
+    peak = _at_death(event).get("peak_memory")
+    more = [cause, f"peak memory {peak}" if peak and event.exit.signal is not None else None]
+    return ", ".join([f"the {who} ended before it was ready: {event.exit}", *filter(None, more)])
 
 
 def _cause(event: ProcessEnded, killed: str) -> str | None:
@@ -122,8 +137,6 @@ def _worker_crashed(
     slot.failures = slot.failures + 1 if early else 1
     generation = pool.generations[worker.generation]
     fields |= {
-        "request": event.request or None,
-        "peak_memory": f"{event.exit.peak_memory >> 20}MiB" if event.exit.peak_memory else None,
         "served_s": round(now - worker.ready_at, 1),
         **_retry(slot, now),
     }
@@ -190,6 +203,7 @@ def _zygote_ended(pool: Pool, generation: Generation, event: ProcessEnded, now: 
         "how": str(event.exit),
         "killed": generation.zygote_killed or None,
         "cause": _cause(event, generation.zygote_killed),
+        **_at_death(event),
     }
     expected = pool.stop is not Stop.NO or generation.phase in (
         GenerationPhase.RETIRED,
