@@ -11,7 +11,7 @@ FUZZ_S ?= 60
 SEED ?=
 BIN := $(VENV)/bin
 
-.PHONY: help run test unit pure asan fuzz-c fuzz numbers big lint coverage chaos reload-matrix bench bench-smoke clean
+.PHONY: help screenshots run test unit pure asan fuzz-c fuzz numbers big lint coverage chaos reload-matrix bench bench-smoke clean
 
 help:
 	@echo "make run       start the server with config/server.toml on http://127.0.0.1:8000"
@@ -29,6 +29,7 @@ help:
 	@echo "make reload-matrix  what breaks prefork and its peers, as a table (minutes)"
 	@echo "make bench     measure prefork beside its peers, all workloads (an hour; ARGS as bench/compare.py has them)"
 	@echo "make bench-smoke  the same with one short round of a few, to see that it works"
+	@echo "make screenshots  make the pictures of docs/top.md again (wants tmux)"
 	@echo "make clean     remove everything that these commands made"
 
 run: $(VENV)/.installed
@@ -96,6 +97,9 @@ bench: .venv-bench/.installed
 
 bench-smoke: .venv-bench/.installed
 	$(BENCH) bench/compare.py --workloads unique,close,post,big,tls --operations start --rounds 1 --seconds 1 $(ARGS)
+
+screenshots: $(VENV)/.installed-test
+	PYTHONPATH=tests $(BIN)/python bench/screenshots.py docs
 
 clean:
 	rm -rf .venv .venv-* .coverage .coverage.* htmlcov build server/*.egg-info server/prefork/*.so
