@@ -35,13 +35,18 @@ class Host:
 
     def enter(self) -> None:
         """The calling thread makes its sockets here from now on (setns(2))."""
-        fd = os.open(f"/run/netns/{self.name}", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            libc = ctypes.CDLL(None, use_errno=True)
-            if libc.setns(fd, _CLONE_NEWNET) != 0:
-                raise OSError(ctypes.get_errno(), "setns")
-        finally:
-            os.close(fd)
+        enter_network(Path(f"/run/netns/{self.name}"))
+
+
+def enter_network(namespace: Path) -> None:
+    """The calling thread makes its sockets in that network namespace from now on. Raises OSError."""
+    fd = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.setns(fd, _CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
+    finally:
+        os.close(fd)
 
 
 @cache
