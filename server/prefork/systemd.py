@@ -37,6 +37,9 @@ VARIABLES = (
 
 _FOR_NEXT_PROGRAM = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE")
 
+MOST_FDS = 4096
+"""FileDescriptorStoreMax= has no limit, but more sockets than this are a mistake."""
+
 STORED_PREFIX = "prefork-"
 """Begins the names of the descriptors that we give systemd to keep."""
 
@@ -97,6 +100,8 @@ def _passed_fds(values: Mapping[str, str], pid: int) -> tuple[PassedFd, ...]:
     if values.get("LISTEN_PID") != str(pid):
         return ()
     count = _number(values.get("LISTEN_FDS"))
+    if count > MOST_FDS:
+        return ()
     names = values["LISTEN_FDNAMES"].split(":") if values.get("LISTEN_FDNAMES") else []
     # As sd_listen_fds_with_names(3) calls those without one.
     names += ["unknown"] * (count - len(names))
@@ -178,7 +183,7 @@ class Notifier:
             poller = select.poll()
             # The manager closes its copy when the message's turn has come: end of file.
             poller.register(read, 0)
-            return sent and bool(poller.poll(timeout_s * 1000))
+            return sent and not self.error and bool(poller.poll(timeout_s * 1000))
         finally:
             os.close(read)
             if write >= 0:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import msgspec
 
 from prefork.errors import ConfigError
-from prefork.net.address import parse_address
+from prefork.net.address import TcpAddress, parse_address
 from prefork.net.inherit import is_at
 from prefork.net.listeners import Keeper, Listener, ListenSpec
 from prefork.settings.listen import SYSTEMD, Listen
@@ -73,7 +73,7 @@ def leftovers(settings: Settings, held: Sequence[Listener]) -> list[Listener]:
     """Those that systemd kept for us, and that nothing is said about any more. Raises ConfigError, see `wanted`."""
     specs = [*(each.spec for each in wanted(settings, held)), *status_specs_of(settings, held)]
     stored = [listener for listener in held if listener.keeper is Keeper.STORE]
-    return [each for each in stored if not any(each.address == spec.address for spec in specs)]
+    return [each for each in stored if not any(_is_kept_for(spec, each) for spec in specs)]
 
 
 def keeping_name(spec: ListenSpec, listener: Listener) -> str:
@@ -84,12 +84,16 @@ def keeping_name(spec: ListenSpec, listener: Listener) -> str:
 def _kept(spec: ListenSpec, held: Sequence[Listener]) -> ListenSpec:
     """The same, but at the address of the socket that systemd has kept for it, if there is one."""
     for listener in held:
-        if listener.keeper is not Keeper.STORE:
-            continue
-        by_address = not listener.file_identity and is_at(listener, spec.address)
-        if by_address or listener.name == keeping_name(spec, listener):
+        if listener.keeper is Keeper.STORE and _is_kept_for(spec, listener):
             return ListenSpec(listener.address, spec.mode, spec.uid, spec.gid)
     return spec
+
+
+def _is_kept_for(spec: ListenSpec, listener: Listener) -> bool:
+    """By its name, of which a unix socket's file is a part: by now another server may have put its own there."""
+    if listener.name == keeping_name(spec, listener):
+        return True
+    return isinstance(spec.address, TcpAddress) and is_at(listener, spec.address)
 
 
 def _assign(entries: Sequence[Listen], units: Sequence[Listener]) -> list[list[Listener]]:

@@ -101,8 +101,8 @@ class Service:
         """Those that were kept for nothing: their addresses are free when this returns, or will be in a moment."""
         dropped = False
         for listener in listeners:
-            listener.refuse_new()
-            listener.unlink_and_close()
+            # A socket file stays: it may be another server's by now, and whoever binds there replaces a stale one.
+            listener.close()
             self._forget(listener.name)
             dropped = True
         if dropped:
@@ -143,7 +143,10 @@ class Service:
             self._reloading()
         elif note.event in _ENDS:
             self._reload_ended(note)
-        elif note.event == "stopping":
+        elif note.event in ("stopping", "stop_awaits_drain") or (
+            note.event == "draining" and note.fields.get("by") == "SIGTERM"
+        ):
+            # With server.drain_delay it serves on for a while; systemd's patience is used up all the same.
             self._stopping()
         elif note.event == "boot_failed":
             # The last word: how the rest comes to its end is of no interest.
@@ -174,6 +177,8 @@ class Service:
             self._say(READY=1, STATUS=self._line(), **self._ping())
 
     def _stopping(self) -> None:
+        if self._phase is _Phase.STOPPING:
+            return
         self._phase = _Phase.STOPPING
         self._say(STOPPING=1, STATUS=self._line())
         self._extend_until = float("inf")
