@@ -110,7 +110,7 @@ typedef struct {
     PyObject_HEAD
     Py_buffer memory;
     uint64_t *fields;
-    int64_t began_ns;
+    long long began_ns;
     unsigned long long number;
 } Seat;
 
@@ -286,6 +286,7 @@ static PyMethodDef seat_methods[] = {
 
 static PyMemberDef seat_members[] = {
     {"number", T_ULONGLONG, offsetof(Seat, number), READONLY, "Of the step that runs, or ran last."},
+    {"began_ns", T_LONGLONG, offsetof(Seat, began_ns), READONLY, "When that step began."},
     {NULL, 0, 0, 0, NULL},
 };
 

@@ -87,13 +87,14 @@ class Running(NamedTuple):
 class SeatInPython:
     """Written by the thread that sits here and nobody else; `wanted` is the master's."""
 
-    __slots__ = ("_began_ns", "_fields", "_memory", "_step_at", "number")
+    __slots__ = ("_fields", "_memory", "_step_at", "began_ns", "number")
 
     def __init__(self, memory: mmap.mmap, at: int) -> None:
         self._memory = memory
         self._step_at = at + _STEP_AT
         self._fields = memoryview(memory)[at : at + SEAT_BYTES].cast("Q")
-        self._began_ns = 0
+        self.began_ns = 0
+        """When the step that runs began, or that which ran last."""
         self.number = 0
         """Of the step that runs, or ran last."""
 
@@ -106,7 +107,7 @@ class SeatInPython:
         is not the first step. Returns how long that is, in nanoseconds."""
         encoded, client_encoded = line.encode(), client.encode()
         number = self.number = self.number + 1
-        now = self._began_ns = _monotonic_ns()
+        now = self.began_ns = _monotonic_ns()
         fields = self._fields
         fields[_NUMBER_BEFORE] = number
         _STEP.pack_into(self._memory, self._step_at, now, now, extension_ns, encoded, client_encoded, number)
@@ -128,7 +129,7 @@ class SeatInPython:
     def suspend(self) -> int:
         """The thread leaves the response until its client has read some of it; returns the extension, for whoever resumes."""
         fields = self._fields
-        fields[_BUSY] += _monotonic_ns() - self._began_ns
+        fields[_BUSY] += _monotonic_ns() - self.began_ns
         fields[_FINISHED] = self.number
         return fields[_EXTENSION]
 
@@ -141,8 +142,8 @@ class SeatInPython:
             fields[_CLASSES + status // 100] += 1
         fields[_BYTES_IN] += bytes_in
         fields[_BYTES_OUT] += bytes_out
-        fields[_BUSY] += now - self._began_ns
-        fields[_DURATION + bucket(now - (began_ns or self._began_ns))] += 1
+        fields[_BUSY] += now - self.began_ns
+        fields[_DURATION + bucket(now - (began_ns or self.began_ns))] += 1
         fields[_FINISHED] = self.number
 
     def count_exceptions(self, count: int) -> None:

@@ -213,15 +213,16 @@ class Connection:
             self.phase = BODY
             self._feed(b"")
 
-    def _start(self, request: Request) -> None:
+    def _start(self, request: Request, may_be_old: bool = False) -> None:
         home = self._home
         home.requests += 1
         self._client_closes = not request.head.keep_alive
         if self._correct is not None:
             self._correct(request.environ)
-        self._served += 1
-        request.environ["prefork.connection"] = (self._number, self._served)
-        self._executor = home.inline if self._exchange.take(request) else home.executor
+        self._served = served = self._served + 1
+        request.environ["prefork.connection"] = (self._number, served)
+        for_loop = self._exchange.take(request, may_be_old or served == 1)
+        self._executor = home.inline if for_loop else home.executor
         if home.on_claim is not None:
             self._sender.claim = None if self._executor is home.inline else Claim(self)
         self._hand_over(RESPOND)
@@ -331,7 +332,7 @@ class Connection:
     def _start_deferred(self) -> None:
         request, self._next_request = self._next_request, None
         if request is not None and self.phase is APPLICATION:
-            self._start(request)
+            self._start(request, may_be_old=True)
 
     def _flush(self) -> None:
         self._note_progress()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from prefork.http.receiver import Request, RequestReceiver
 from prefork.http.response import short_answer
 from prefork.ipc.seat import Seat, here
-from prefork.net.tcp_info import last_data_received_s
+from prefork.worker.arrival import arrived_s
 from prefork.worker.executors import Step
 from prefork.worker.incoming import IncomingBody
 from prefork.worker.sender import Sender
@@ -57,6 +57,7 @@ class Exchange:
 
     __slots__ = (
         "_arrived",
+        "_began_ns",
         "_context",
         "_extension_ns",
         "_handler",
@@ -81,8 +82,9 @@ class Exchange:
         self._context: Context | None = None
         self._request: Request | None = None
         self._ours: StaticFiles | None = None  # serves the present request instead of the application
-        self._arrived = 0.0  # when the last bytes of the request came here, if anybody wants to know
+        self._arrived = 0.0  # since when the present request waits for its turn, monotonic seconds
         self._extension_ns = 0  # see `Seat.suspend`
+        self._began_ns = 0  # when a request whose response has been suspended had its turn, see `Seat.finish`
         self.response: Response | None = None
         """The present one; None before it begins, and once it was given up."""
         self.lost: OSError | None = None
@@ -95,14 +97,15 @@ class Exchange:
         peer = self._handler.client_address
         return str(peer[0]) if isinstance(peer, tuple) else ""
 
-    def take(self, request: Request) -> bool:
-        """The next request, complete. Loop thread. Returns whether the loop shall run it itself: it needs no application."""
+    def take(self, request: Request, may_be_old: bool = True) -> bool:
+        """The next request, complete. Loop thread. Returns whether the loop shall run it itself: it needs no application.
+
+        `may_be_old`: it may have come before the loop last looked for something to read from this client."""
         home = self._home
         self._request = request
         if home.static is not None:
             self._ours = home.static if home.static.serves(request.environ["PATH_INFO"]) else None
-        if home.shedding is not None:
-            self._arrived = home.clock() - last_data_received_s(self._sock)
+        self._arrived = arrived_s(self._sock, home.loop, may_be_old)
         return self._ours is not None
 
     def perform(self, step: Step) -> Outcome:
@@ -124,7 +127,9 @@ class Exchange:
         try:
             if step is RESPOND:
                 self.response = response = self._respond(seat)
+                began_ns = 0
             else:
+                began_ns = self._began_ns
                 seat.begin(handler.request_line(), handler.address_string(), 0.0, self._extension_ns)
             assert response is not None
             try:
@@ -132,6 +137,8 @@ class Exchange:
                     dropped = self.lost
                 elif not self._sender.pump(response, handler.pull, seat):
                     self._extension_ns = seat.suspend()
+                    if step is RESPOND:
+                        self._began_ns = seat.began_ns
                     return WAITING
             except OSError as error:
                 dropped = error
@@ -142,7 +149,7 @@ class Exchange:
                 # A file or our disk, not the client.
                 response.problem = f"the response cannot be sent: {dropped}"
             handler.end(response, dropped)
-            seat.finish(response.status, response.body_bytes)
+            seat.finish(response.status, response.body_bytes, handler.bytes_in, began_ns)
         except BaseException as error:  # noqa: BLE001 - of a handler's subclass, or ours: it ends this connection, not the worker
             self.report(error)
             if response is not None:
@@ -185,7 +192,7 @@ class Exchange:
     def _respond(self, seat: Seat) -> Response:
         request, self._request = self._request, None
         assert request is not None
-        seat.begin(request.head.line, request.environ["REMOTE_ADDR"])
+        self._handler.queued_ns = seat.begin(request.head.line, request.environ["REMOTE_ADDR"], self._arrived)
         home = self._home
         claim = self._sender.claim
         if claim is not None and home.on_claim is not None:

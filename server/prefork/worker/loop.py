@@ -21,6 +21,9 @@ LISTEN = select.EPOLLIN | select.EPOLLEXCLUSIVE
 
 MAX_EVENTS = 256
 
+AT_ONCE_S = 0.0005
+"""A wait that was longer found nothing when it began."""
+
 Callback = Callable[[int], None]
 
 
@@ -38,6 +41,8 @@ class EventLoop:
         self._clock = clock
         self.now = clock()
         """Monotonic seconds at the start of this turn."""
+        self.behind_s = 0.0
+        """What was found in this turn may have been there for so long; 0.0: it came while the loop waited."""
         self._wheel = DeadlineWheel(recheck_s)
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callback] = {}
@@ -103,10 +108,13 @@ class EventLoop:
         poll, callbacks, wheel, clock = self._epoll.poll, self._callbacks, self._wheel, self._clock
         deferred, ahead = self._deferred, self._ahead
         while self._running:
-            events = poll(0 if deferred else wheel.timeout_s(clock()), MAX_EVENTS)
+            before = clock()
+            events = poll(0 if deferred else wheel.timeout_s(before), MAX_EVENTS)
             # Deadlines are judged by the time at which the events were fetched: bytes that came while the application had
             # the thread are seen before anybody is called late.
-            self.now = now = clock()
+            last, self.now = self.now, clock()
+            now = self.now
+            self.behind_s = before - last if now - before < AT_ONCE_S else 0.0
             on_wake()
             if len(events) > 1 or deferred:
                 for fd, _mask in events:
