@@ -39,7 +39,8 @@ def above(status: Status) -> Iterator[str]:
     if status.counters is not None and status.counters.connections:
         yield from _counters(status.counters)
     for queue in status.queues:
-        waiting = f"{queue.length} waiting, highest {queue.highest} of {queue.limit}"
+        limit = f" of {queue.limit}" if queue.limit else ""
+        waiting = f"{queue.length} waiting, highest {queue.highest}{limit}"
         yield f"queue of {one_line(queue.address)}: {waiting}"
     if not status.workers:
         yield f"workers: none ({status.workers_wanted} wanted)"

@@ -87,7 +87,8 @@ def _queue(status: Status) -> list[Item]:
     waiting = sum(queue.length for queue in status.queues)
     fullest = max(status.queues, key=lambda queue: queue.highest / max(1, queue.limit))
     full = any(queue.length >= queue.limit > 0 for queue in status.queues)
-    return [Item("queue", f"{waiting} (highest {fullest.highest} of {fullest.limit})", bad=full)]
+    limit = f" of {fullest.limit}" if fullest.limit else ""
+    return [Item("queue", f"{waiting} (highest {fullest.highest}{limit})", bad=full)]
 
 
 def _latency(seconds: float | None) -> str:

@@ -63,8 +63,9 @@ class Terminal:
 
     def _restore(self) -> None:
         # Nothing may come in between: a second signal would leave the terminal half restored.
-        for number in _ENDING:
-            signal.signal(number, signal.SIG_IGN)
+        for number in self._handlers:
+            if number in _ENDING:
+                signal.signal(number, signal.SIG_IGN)
         self._give_back()
         for before, handler in self._handlers.items():
             signal.signal(before, handler)
