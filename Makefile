@@ -6,12 +6,13 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 CHAOS_S ?= 60
+ROUNDS ?= 20
 COUNT ?= 100000
 FUZZ_S ?= 60
 SEED ?=
 BIN := $(VENV)/bin
 
-.PHONY: help screenshots run test unit pure asan fuzz-c fuzz numbers big lint coverage chaos reload-matrix bench bench-smoke clean
+.PHONY: help screenshots run test unit pure asan fuzz-c fuzz numbers big lint coverage chaos systemd-test reload-matrix bench bench-smoke clean
 
 help:
 	@echo "make run       start the server with config/server.toml on http://127.0.0.1:8000"
@@ -26,6 +27,7 @@ help:
 	@echo "make lint      check style and types"
 	@echo "make coverage  run all tests and report which lines and branches they reach"
 	@echo "make chaos     kill, stop, reload, upgrade and starve a server at random, under load (CHAOS_S=60, SEED=...)"
+	@echo "make systemd-test  20 restarts and 20 reloads of a service of a real systemd, in namespaces (root; ROUNDS=20)"
 	@echo "make reload-matrix  what breaks prefork and its peers, as a table (minutes)"
 	@echo "make bench     measure prefork beside its peers, all workloads (an hour; ARGS as bench/compare.py has them)"
 	@echo "make bench-smoke  the same with one short round of a few, to see that it works"
@@ -73,6 +75,10 @@ coverage: $(VENV)/.installed-test
 # Everything at once, at random, under load. A run is repeated with the SEED it prints.
 chaos: $(VENV)/.installed-test
 	PREFORK_TEST_CHAOS_S=$(CHAOS_S) PREFORK_TEST_SEED=$(SEED) $(BIN)/python -m pytest tests/load/test_chaos.py $(ARGS)
+
+# As in the other tests, but with more rounds.
+systemd-test: $(VENV)/.installed-test
+	PREFORK_SYSTEMD_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/systemd $(ARGS)
 
 # The table of the README: prefork and, where pip installs them, its peers in an environment of their own.
 reload-matrix: $(VENV)/.installed

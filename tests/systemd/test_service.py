@@ -11,6 +11,7 @@ import pytest
 from prefork.observe.message_ids import MESSAGE_IDS
 from prefork.systemd import VARIABLES
 from support.box import PREFORK, PYTHON
+from support.measured import Measured
 from support.service import UNITS, Service
 
 ROUNDS = int(os.environ.get("PREFORK_SYSTEMD_ROUNDS", "3"))
@@ -102,7 +103,7 @@ def test_a_reload_tells_how_it_went(service: Service) -> None:
     assert service.pid == pid and service.show("NRestarts") == "0"
 
 
-def test_nobody_is_refused_by_restarts_reloads_and_crashes(service: Service) -> None:
+def test_nobody_is_refused_by_restarts_reloads_and_crashes(service: Service, measured: Measured) -> None:
     """Sockets that prefork bound itself: TCP, and a file beside the control socket."""
     path = "/run/prefork/site.sock"
     service.configure(server={"listen": ["127.0.0.1:8000", {"address": f"unix:{path}", "mode": "0666"}]})
@@ -113,11 +114,17 @@ def test_nobody_is_refused_by_restarts_reloads_and_crashes(service: Service) -> 
             service.systemctl("restart")
         for _ in range(ROUNDS):
             service.systemctl("reload")
-    tcp.assert_all_answered(ROUNDS)
-    unix.assert_all_answered(ROUNDS)
-    assert "opened_by" in service.box.journal("prefork") or "kept by systemd" in service.box.journal(
-        "prefork"
-    )
+        # A broken deploy: the command fails, the reason is there, and nobody else notices.
+        service.release(2, "import no_such_module_anywhere")
+        assert service.systemctl("reload", check=False).returncode != 0
+        assert "no_such_module_anywhere" in service.systemctl("status").stdout
+    for name, each in (("TCP", tcp), ("unix", unix)):
+        each.assert_all_answered(ROUNDS)
+        measured(
+            f"{ROUNDS} restarts, {ROUNDS} reloads and a broken deploy, kept {name} socket: {each.result}"
+        )
+    assert "kept by systemd" in service.box.journal("prefork")
+    service.release(1)
     # A crash costs the requests that run, and no connection.
     with service.knocking() as tcp:
         pid = service.pid
@@ -126,6 +133,7 @@ def test_nobody_is_refused_by_restarts_reloads_and_crashes(service: Service) -> 
         service.box.wait_for("prefork", "ActiveState", "active")
         assert service.get().startswith("1 ") and service.pid != pid
     assert tcp.result["refused"] == 0
+    measured(f"kill -9 of the master, kept socket: {tcp.result}")
     assert service.show("NFileDescriptorStore") == "2"
     service.systemctl("stop")
     assert service.show("NFileDescriptorStore") == "0"
@@ -210,7 +218,7 @@ def test_an_upgrade_keeps_what_systemd_knows(service: Service) -> None:
 # -- socket units ------------------------------------------------------------------------------------------------------
 
 
-def test_socket_units(service: Service) -> None:
+def test_socket_units(service: Service, measured: Measured) -> None:
     """Port 80 without any right to it, a unix socket for a group, and nobody refused whatever happens behind it."""
     group = {"address": "unix:/run/site.sock", "mode": "0660", "group": "www-data"}
     service.configure(server={"listen": ["127.0.0.1:80", group]})
@@ -228,14 +236,16 @@ def test_socket_units(service: Service) -> None:
         for _ in range(ROUNDS):
             service.systemctl("reload")
         service.prefork("upgrade")
-    tcp.assert_all_answered(ROUNDS)
-    unix.assert_all_answered(ROUNDS)
+    for name, each in (("TCP", tcp), ("unix", unix)):
+        each.assert_all_answered(ROUNDS)
+        measured(f"{ROUNDS} restarts, {ROUNDS} reloads and an upgrade, {name} socket unit: {each.result}")
     with service.knocking("127.0.0.1:80") as tcp:
         restarts = service.show("NRestarts")
         service.kill(service.pid, "KILL")
         service.box.wait_for("prefork", "NRestarts", str(int(restarts) + 1))
         service.box.wait_for("prefork", "ActiveState", "active")
     assert tcp.result["refused"] == 0
+    measured(f"kill -9 of the master, socket unit: {tcp.result}")
     # A reload that forgets one of them would leave it to nobody.
     service.configure(server={"listen": ["127.0.0.1:80"]})
     assert service.systemctl("reload", check=False).returncode != 0
