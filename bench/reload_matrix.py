@@ -10,6 +10,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,11 +24,11 @@ def measure(kind: Kind, row: Row, bin_folder: Path) -> Outcome | None:
     """One cell; None: the server has nothing of the kind."""
     with ExitStack() as stack:
 
-        def start(wish: Wish, before: str = "") -> Server:
+        def start(wish: Wish, before: str = "", environment: Mapping[str, str] | None = None) -> Server:
             folder = Path(
                 stack.enter_context(tempfile.TemporaryDirectory(prefix="matrix-", ignore_cleanup_errors=True))
             )
-            server = Server(kind, bin_folder, folder, wish, before)
+            server = Server(kind, bin_folder, folder, wish, before, environment)
             stack.callback(server.close)
             if not server.wait_ready():
                 raise RuntimeError(f"{kind.name} does not start:\n{server.log[-2000:]}")

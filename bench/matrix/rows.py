@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from matrix.servers import Server, Wish, read_response, session
+from matrix.corpus import INVALID
+from matrix.servers import Server, Wish, listen_elsewhere, read_response, session
 
 Start = Callable[..., Server]
 """`start(Wish(...), before=...)`: a server that answers."""
@@ -315,6 +319,170 @@ def no_host(start: Start) -> Outcome:
     return Outcome(status == 400, str(status or "closed"))
 
 
+def another_address(start: Start) -> Outcome:
+    """The settings file says another port: the new one answers, and whoever comes to the old one until then is answered."""
+    server = start(Wish(address_in_file=True))
+    old = server.port
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        new = free.getsockname()[1]
+    with contextlib.ExitStack() as stack:
+        # Their requests come after the change, over connections from before it.
+        kept = [stack.enter_context(server.connect()) for _ in range(4)]
+        listen_elsewhere(server.folder, old, new)
+        server.signal(signal.SIGHUP)
+        server.port = new
+        moved = server.wait_until(lambda: server.get(timeout_s=1)[0] == 200, 8.0)
+        if not server.runs:
+            return Outcome(False, "**server gone**")
+        answered = 0
+        for sock in kept:
+            with contextlib.suppress(OSError):
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                answered += read_response(sock)[0] == 200
+    text = f"{'moves' if moved else '**does not move**'}, {answered} of 4 who were waiting answered"
+    return Outcome(moved and answered == 4, text)
+
+
+def taken_address(start: Start) -> Outcome:
+    """The settings file says a port that somebody else has."""
+    server = start(Wish(address_in_file=True))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+
+        def reload() -> None:
+            listen_elsewhere(server.folder, server.port, taken.getsockname()[1])
+            server.signal(signal.SIGHUP)
+
+        return _survival(server, _under_load(server, reload, after_s=7.0))
+
+
+def upgrade(start: Start) -> Outcome:
+    """USR2 under load, with a new release on disk: nobody fails, and in the end one version answers."""
+    server = start(Wish())
+    with Clients(server) as clients:
+        time.sleep(0.3)
+        server.deploy(b"v2")
+        server.signal(signal.SIGUSR2)
+
+        def only_new() -> bool:
+            return all(server.get(timeout_s=15)[1] == b"v2" for _ in range(20))
+
+        done = server.wait_until(only_new, 8.0)
+        time.sleep(1)
+    if server.get()[0] != 200:
+        return Outcome(False, "**server gone**" if not server.runs else "**no answers**")
+    if clients.failed:
+        return Outcome(False, f"{clients.failed} of {len(clients.seconds)} requests failed")
+    return Outcome(done, "all new, same pid" if done else "old code goes on serving")
+
+
+def term_twice(start: Start) -> Outcome:
+    """A second TERM means now: a request of 30 s runs."""
+    server = start(Wish(workers=1))
+    with server.connect(15) as sock:
+        sock.sendall(b"GET /sleep/30 HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.5)
+        server.signal(signal.SIGTERM)
+        time.sleep(0.5)
+        begun = time.monotonic()
+        with contextlib.suppress(ProcessLookupError):
+            server.signal(signal.SIGTERM)
+        ended = server.wait_until(lambda: not server.runs, 10.0)
+    seconds = time.monotonic() - begun
+    return Outcome(
+        ended and seconds < 5, f"ends after {seconds:.1f} s" if ended else "**still there after 10 s**"
+    )
+
+
+def ready_when_it_serves(start: Start) -> Outcome:
+    """systemd is told READY=1 when requests are answered, not before the application is imported (1 s)."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as inbox:
+        inbox.bind(f"{folder}/notify")
+        inbox.settimeout(5.0)
+        begun = time.monotonic()
+        told: list[float] = []
+
+        def listen() -> None:
+            with contextlib.suppress(OSError):
+                while b"READY=1" not in inbox.recv(4096).split(b"\n"):
+                    pass
+                told.append(time.monotonic() - begun)
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        start(Wish(), before="time.sleep(1)", environment={"NOTIFY_SOCKET": f"{folder}/notify"})
+        answers_s = time.monotonic() - begun
+        thread.join()
+    if not told:
+        return Outcome(False, "never told")
+    text = f"READY=1 after {told[0]:.1f} s, first response after {answers_s:.1f} s"
+    return Outcome(told[0] > 1.0, text)
+
+
+def out_of_descriptors(start: Start) -> Outcome:
+    """80 connections, and each worker may open 20 more descriptors than it has; then the connections go."""
+    server = start(Wish())
+    before = server.workers()
+    for pid in before:
+        used = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 20, hard))
+    with contextlib.ExitStack() as stack:
+        for _ in range(80):
+            with contextlib.suppress(OSError):
+                stack.enter_context(server.connect(2)).sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(2)
+    again = server.wait_until(lambda: server.get(timeout_s=2)[0] == 200, 10.0)
+    if not again:
+        return Outcome(False, "**no answers any more**")
+    died = not server.workers() & before if len(before) == 1 else bool(before - server.workers())
+    return Outcome(not died, "**a worker dies**" if died else "the same workers go on")
+
+
+def short_response(start: Start) -> Outcome:
+    """The application promises 100 bytes and gives 5; the next request was sent already."""
+    server = start(Wish())
+    with server.connect(3) as sock:
+        sock.sendall(b"GET /short HTTP/1.1\r\nHost: x\r\n\r\n" + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        data = b""
+        with contextlib.suppress(OSError):
+            while more := sock.recv(65536):
+                data += more
+    if data.count(b"HTTP/1.1 ") > 1:
+        return Outcome(False, "**the next response is read as the rest**")
+    return Outcome(True, "closed")
+
+
+def connection_options(start: Start) -> Outcome:
+    """`Connection: close, TE`: a list, of which close is one."""
+    server = start(Wish())
+    with server.connect(2) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close, TE\r\nTE: trailers\r\n\r\n")
+        try:
+            while sock.recv(65536):
+                pass
+        except TimeoutError:
+            return Outcome(False, "**stays open**")
+        except OSError:
+            pass
+    return Outcome(True, "closed")
+
+
+def invalid_requests(start: Start) -> Outcome:
+    server = start(Wish())
+    accepted = 0
+    for request in INVALID:
+        with server.connect(1.0) as sock:
+            try:
+                sock.sendall(request)
+                sock.shutdown(socket.SHUT_WR)
+                head = sock.recv(4096)
+            except OSError:
+                continue
+            accepted += head[9:10] == b"2"
+    alive = server.get()[0] == 200
+    return Outcome(not accepted and alive, f"{accepted} of {len(INVALID)} answered with 2xx")
+
+
 def _lives(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat") as file:
@@ -337,6 +505,9 @@ ROWS = (
     Row("broken-settings", "HUP, and the settings file is broken", broken_settings),
     Row("hang", "HUP, and the new code hangs at import", hangs_in_import),
     Row("slow-import", "HUP, and the new code takes 3 s to import", slow_import),
+    Row("address", "HUP, and the settings name another address", another_address),
+    Row("taken-address", "HUP, and the settings name an address that is taken", taken_address),
+    Row("upgrade", "USR2 under load, with a new release", upgrade),
     Row("recycle-broken", "workers recycle while broken code lies on disk", recycle_while_broken),
     Row("recycle-slow", "the only worker recycles, boot takes 1.5 s", recycle_with_slow_boot),
     Row("crash-loop", "a worker dies, and its successors die at import", crash_loop),
@@ -347,9 +518,15 @@ ROWS = (
     Row("unread", "a request beside 4 clients that do not read", unread_responses),
     Row("busy", "10 requests beside a busy and an idle worker", busy_beside_idle),
     Row("term", "TERM", term_exits),
+    Row("term-twice", "TERM twice, with a request of 30 s", term_twice),
     Row("queue", "TERM with 8 requests waiting for one worker", term_with_queue),
     Row("ttin", "6 times TTIN", six_ttin),
     Row("master", "kill -9 of the master under load", killed_master),
+    Row("notify", "systemd is told READY=1, import takes 1 s", ready_when_it_serves),
+    Row("descriptors", "workers run out of descriptors", out_of_descriptors),
+    Row("short-response", "a response shorter than its Content-Length, pipelined", short_response),
     Row("half-body", "a client sends half a body and leaves", half_a_body),
     Row("no-host", "a request without Host", no_host),
+    Row("connection", "Connection: close, TE", connection_options),
+    Row("invalid", f"{len(INVALID)} invalid requests", invalid_requests),
 )

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,8 @@ class Wish:
     max_requests: int = 0
     timeout_s: int = 0
     boot_timeout_s: int = 0
+    address_in_file: bool = False
+    """It is to be told where to listen by its settings file, which it reads again for a reload."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,14 @@ class Kind:
     """Under `bin` of its environment."""
     arguments: Callable[[Wish, int, Path], list[str] | None]
     """None: it has nothing of the kind."""
+
+
+def listen_elsewhere(folder: Path, old: int, new: int) -> None:
+    """Change the port in the settings file of whichever server this is."""
+    for name in ("prefork.toml", "gunicorn.conf.py"):
+        if (folder / name).exists():
+            text = (folder / name).read_text()
+            (folder / name).write_text(text.replace(f":{old}", f":{new}"))
 
 
 def prefork(wish: Wish, port: int, folder: Path) -> list[str] | None:
@@ -54,14 +64,17 @@ def prefork(wish: Wish, port: int, folder: Path) -> list[str] | None:
 
 def _gunicorn(worker: str) -> Callable[[Wish, int, Path], list[str] | None]:
     def arguments(wish: Wish, port: int, folder: Path) -> list[str] | None:
-        chosen = ["-w", str(wish.workers), "-b", f"127.0.0.1:{port}", "-k", worker]
+        chosen = ["-w", str(wish.workers), "-k", worker]
+        if not wish.address_in_file:
+            chosen += ["-b", f"127.0.0.1:{port}"]
         if worker == "gthread":
             chosen += ["--threads", str(max(wish.threads, 2))]
         if wish.max_requests:
             chosen += ["--max-requests", str(wish.max_requests)]
         if wish.timeout_s:
             chosen += ["--timeout", str(wish.timeout_s)]
-        (folder / "gunicorn.conf.py").write_text("")
+        bind = f'bind = "127.0.0.1:{port}"\n' if wish.address_in_file else ""
+        (folder / "gunicorn.conf.py").write_text(bind)
         return [*chosen, "-c", "gunicorn.conf.py", "release:app"]
 
     return arguments
@@ -69,6 +82,8 @@ def _gunicorn(worker: str) -> Callable[[Wish, int, Path], list[str] | None]:
 
 def _uwsgi(*more: str) -> Callable[[Wish, int, Path], list[str] | None]:
     def arguments(wish: Wish, port: int, _folder: Path) -> list[str] | None:
+        if wish.address_in_file:
+            return None
         chosen = [
             "--http-socket",
             f"127.0.0.1:{port}",
@@ -90,7 +105,7 @@ def _uwsgi(*more: str) -> Callable[[Wish, int, Path], list[str] | None]:
 
 
 def _granian(wish: Wish, port: int, _folder: Path) -> list[str] | None:
-    if wish.max_requests or wish.timeout_s:
+    if wish.max_requests or wish.timeout_s or wish.address_in_file:
         return None
     chosen = [
         "--interface",
@@ -106,7 +121,7 @@ def _granian(wish: Wish, port: int, _folder: Path) -> list[str] | None:
 
 
 def _uvicorn(wish: Wish, port: int, _folder: Path) -> list[str] | None:
-    if wish.timeout_s:
+    if wish.timeout_s or wish.address_in_file:
         return None
     chosen = [
         "--interface",
@@ -144,6 +159,9 @@ def app(environ, start_response):
         body = str(os.getpid()).encode()
     elif path == "/big":
         body = b"x" * (64 << 20)
+    elif path == "/short":
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "100")])
+        return [b"short"]
     elif path == "/read":
         body = b"%d" % len(environ["wsgi.input"].read())
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
@@ -156,8 +174,17 @@ VERSION = {version!r}
 class Server:
     """A running one, in a folder of its own."""
 
-    def __init__(self, kind: Kind, bin_folder: Path, folder: Path, wish: Wish, before: str = "") -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        bin_folder: Path,
+        folder: Path,
+        wish: Wish,
+        before: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
+        self.more_environment = environment or {}
         self.deploy(b"v1", before)
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
@@ -176,6 +203,7 @@ class Server:
         packages = next(self.bin_folder.parent.glob("lib/python*/site-packages"), "")
         environment = {
             **os.environ,
+            **self.more_environment,
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONPATH": f"{self.folder}:{packages}",
         }
@@ -208,6 +236,10 @@ class Server:
     def runs(self) -> bool:
         """The master lives."""
         return self.process.poll() is None
+
+    def workers(self) -> set[int]:
+        """Those who answer, as far as twenty answers tell."""
+        return {int(body) for status, body in (self.get("/pid") for _ in range(20)) if status == 200}
 
     def get(self, path: str = "/", timeout_s: float = 5.0) -> tuple[int, bytes]:
         """Status and body; status 0 if there is no answer."""
