@@ -43,7 +43,7 @@ class Effects:
         self._upgrade = upgrade
         self._last_orders = last_orders
         self._clock = clock
-        self._load_meter = LoadMeter(pool, generations)
+        self._load_meter = LoadMeter(pool, generations, clock)
 
     def carry_out(self, action: actions.Action) -> Iterable[events.Event]:
         """Do it. The state has recorded it already."""
@@ -161,8 +161,10 @@ class Effects:
 
     def _drain(self, action: actions.DrainWorker) -> None:
         worker = self._pool.workers[action.worker]
-        backlog = self._generations.to_empty(worker.generation, stopping=action.reason == "stop")
-        self._links.tell_worker(action.worker, Drain(reason=action.reason, backlog=backlog))
+        stopping = action.reason == "stop"
+        backlog = self._generations.to_empty(worker.generation, stopping=stopping)
+        ending = self._generations.end_listening(worker.generation) if stopping else []
+        self._links.tell_worker(action.worker, Drain(reason=action.reason, backlog=backlog, ending=ending))
 
     def _kill_worker(self, action: actions.KillWorker) -> list[events.Event]:
         """Without a pid there may be a process, if its announcement was lost: end of file makes it leave."""
