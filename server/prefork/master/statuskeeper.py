@@ -1,7 +1,7 @@
 """The status process, as the master keeps it: started, asked to leave, answered.
 
-Owns: carrying out what `statuskeeping` decides, and the answers to its questions, so many a second. Part of the master's loop:
-nothing here waits. Runs in: master. Must not know: what a status says, who asks for it.
+Owns: carrying out what `statuskeeping` decides, and the answers to its questions, with a rest after each. Part of the master's
+loop: nothing here waits. Runs in: master. Must not know: what a status says, who asks for it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from prefork.ipc.messages import (
     WorkerReady,
 )
 from prefork.master import statuskeeping
-from prefork.master.allowance import Allowance
 from prefork.master.generations import Generations
 from prefork.master.handover import StatusState
 from prefork.master.links import Links
@@ -32,9 +31,9 @@ from prefork.master.stacks import Stacks
 from prefork.master.statuskeeping import Incarnation, Keeping, Kill, Leave, Phase, Start
 from prefork.master.statusprocess import StatusPlace, StatusProcess, launch_status, place_of
 
-ANSWERS_PER_S = 20.0
-ANSWERS_AT_ONCE = 20
-"""However often it asks, the master spends a few percent of a CPU on it; who asks rarely never waits."""
+SHARE = 0.1
+"""Of the master's time, at most, goes to answers: after one that took a millisecond, none for nine. Questions that come
+meanwhile get the next one together."""
 
 
 class StatusKeeper:
@@ -58,13 +57,12 @@ class StatusKeeper:
         self._members: dict[int, StatusProcess] = {}
         self._seen: Resources | None = None
         self._owed: dict[int, Channel] = {}
-        self._answer_at: float | None = None
-        self._allowance = Allowance(ANSWERS_PER_S, ANSWERS_AT_ONCE)
+        self._rests_until = 0.0
 
     @property
     def deadline(self) -> float | None:
         """When to call `turn` although nothing arrives."""
-        times = (statuskeeping.next_deadline(self._keeping), self._answer_at)
+        times = (statuskeeping.next_deadline(self._keeping), self._rests_until if self._owed else None)
         return min((time for time in times if time is not None), default=None)
 
     @property
@@ -210,14 +208,13 @@ class StatusKeeper:
             self._hang_up(channel)
 
     def _answer(self) -> None:
-        self._answer_at = None
-        if not self._owed:
-            return
-        if not self._allowance.take(self._clock()):
-            self._answer_at = self._allowance.next_at()
+        began = self._clock()
+        if not self._owed or began < self._rests_until:
             return
         owed, self._owed = self._owed, {}
         _give(owed, self._describe())
+        ended = self._clock()
+        self._rests_until = ended + (ended - began) * (1 / SHARE - 1)
 
 
 def _give(owed: Mapping[int, Channel], data: bytes) -> None:

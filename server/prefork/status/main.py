@@ -24,8 +24,8 @@ from prefork.ipc.channel import Channel
 from prefork.ipc.messages import WorkerFailed, clip
 from prefork.ipc.statusboot import StatusBoot
 from prefork.observe.log import Log
-from prefork.observe.sinks import open_sink
 from prefork.observe.memory import measure
+from prefork.observe.sinks import open_sink
 from prefork.settings.model import Settings
 from prefork.status.agent import Agent
 from prefork.status.application import StatusApplication
@@ -76,11 +76,12 @@ def _serve(boot: StatusBoot, orders: Channel) -> None:
     log = Log(open_sink(boot.log_fd, settings.log.format), settings.log.level, role="status", pid=os.getpid())
     source = Source(Channel.from_fd(boot.questions_fd), time.monotonic)
     sampler = Sampler(source, History(), time.monotonic, time.time)
-    sampler.start()
-    Agent(boot.agents, lambda: None if (answer := source.ask()) is None else answer.status).start()
+    agent = Agent(boot.agents, lambda: None if (answer := source.ask()) is None else answer.status)
     application = StatusApplication(source, sampler, Memories(time.monotonic), log)
     _become(Identity(boot.uid, boot.gid, tuple(boot.groups)))
     hygiene.die_with_parent(boot.master_pid, signal.SIGTERM)
+    sampler.start()
+    agent.start()
     run(
         WorkerBoot(
             settings=settings,
