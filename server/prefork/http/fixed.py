@@ -9,22 +9,23 @@ from __future__ import annotations
 class FixedDecoder:
     """The next `length` bytes are content (RFC 9112 section 6.3 item 6)."""
 
-    __slots__ = ("_missing", "rest")
+    __slots__ = ("missing", "rest")
 
     def __init__(self, length: int) -> None:
-        self._missing = length
+        self.missing = length
+        """Bytes of the body still to come. Whoever receives them past `feed` counts them down."""
         self.rest = b""
         """Bytes behind the end of the body; empty before it."""
 
     @property
     def complete(self) -> bool:
-        return not self._missing
+        return not self.missing
 
     def feed(self, data: bytes) -> bytes:
         """The content in `data`: `data` itself, uncopied, unless the body ends within it."""
-        if len(data) <= self._missing:
-            self._missing -= len(data)
+        if len(data) <= self.missing:
+            self.missing -= len(data)
             return data
-        content, self.rest = data[: self._missing], data[self._missing :]
-        self._missing = 0
+        content, self.rest = data[: self.missing], data[self.missing :]
+        self.missing = 0
         return content

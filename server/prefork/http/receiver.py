@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 
@@ -27,6 +27,16 @@ class BodySink(Protocol):
     def write(self, data: bytes, /) -> object: ...
 
     def close(self) -> object: ...
+
+
+class DirectSink(BodySink, Protocol):
+    """One that can also be received to without a detour."""
+
+    def room(self, missing: int, /) -> list[memoryview] | None:
+        """Where the next of `missing` bytes go; None: `write` wants them."""
+
+    def filled(self, count: int, /) -> object:
+        """So many have been received there."""
 
 
 class Request(msgspec.Struct):
@@ -125,6 +135,24 @@ class RequestReceiver:
         except ProtocolError as error:
             self._die(error)
             raise
+
+    def room(self) -> list[memoryview] | None:
+        """Where the next bytes of a body may be received to directly, instead of `feed`: only of a body, none of what follows it.
+
+        None: nowhere, `feed` wants them. Errors of the sink pass through.
+        """
+        decoder = self._decoder
+        if self.expects is not _BODY or type(decoder) is not FixedDecoder or not hasattr(self._body, "room"):
+            return None
+        return cast(DirectSink, self._body).room(decoder.missing)
+
+    def filled(self, count: int) -> Request | None:
+        """So many bytes, at least one, have been received there; the request they complete, or None."""
+        decoder = self._decoder
+        assert type(decoder) is FixedDecoder
+        cast(DirectSink, self._body).filled(count)
+        decoder.missing -= count
+        return None if decoder.missing else self._complete()
 
     def next(self) -> Request | None:
         """After a response: the next request if it is already here. Raises ProtocolError."""
@@ -264,6 +292,12 @@ class RequestReceiver:
         if not decoder.complete or self._head is None:
             self.more = isinstance(decoder, ChunkedDecoder) and decoder.more
             return None
+        return self._complete()
+
+    def _complete(self) -> Request:
+        """The body is here."""
+        decoder = self._decoder
+        assert self._head is not None
         if isinstance(decoder, ChunkedDecoder):  # the application gets the body decoded, and told its length
             del self._environ["HTTP_TRANSFER_ENCODING"]
             self._environ["CONTENT_LENGTH"] = str(decoder.total)

@@ -389,8 +389,20 @@ class RequestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     body_memory: Annotated[
         int,
         Size(at_most=1 << 30),
-        Meta(description="How much of a request body is kept in memory; longer ones go to a temporary file."),
+        Meta(
+            description="How much of a request body is kept in memory in any case; longer ones as long as body_memory_shared "
+            "lasts, then in a temporary file."
+        ),
     ] = 256 << 10
+    body_memory_shared: Annotated[
+        int | Share,
+        MemoryLimit(),
+        Meta(
+            description="How much memory a worker may use for request bodies longer than body_memory, all together. A share is "
+            "of the memory that the server may use, divided by the number of workers, as for workers.max_memory. "
+            "0: such bodies go to a temporary file at once."
+        ),
+    ] = Share(2)
     buffer_body: Annotated[
         bool,
         Flag(),

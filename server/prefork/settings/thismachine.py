@@ -34,12 +34,14 @@ def in_numbers(
     found: dict[str, str] = {}
     if workers.count == "auto":
         found["workers.count"] = f"{cpus()} here"
-    for key in ("max_memory", "max_memory_hard"):
-        limit = getattr(workers, key)
+    limits = {
+        "workers.max_memory": workers.max_memory,
+        "workers.max_memory_hard": workers.max_memory_hard,
+        "requests.body_memory_shared": settings.requests.body_memory_shared,
+    }
+    for key, limit in limits.items():
         if isinstance(limit, Share):
             usable, count = memory(), most_workers(workers, cpus)
             each = limit_bytes(limit, count, usable) // _MIB
-            found[f"workers.{key}"] = (
-                f"{each}MiB for each of {count} here, of {usable.size // _MIB}MiB ({usable.source})"
-            )
+            found[key] = f"{each}MiB for each of {count} here, of {usable.size // _MIB}MiB ({usable.source})"
     return found

@@ -149,6 +149,8 @@ class Connection:
 
     def read(self) -> None:
         """Takes what is there and starts the request if it is complete."""
+        if self.phase is BODY and self._reads_directly():
+            return
         try:
             data = self._recv(RECV_BYTES)
         except BlockingIOError:
@@ -160,6 +162,41 @@ class Connection:
             self._feed(data)
         else:
             self._end_of_input()
+
+    def _reads_directly(self) -> bool:
+        """Receives a large body to where it stays. False: `feed` has to have what is there."""
+        receive = getattr(
+            self._sock, "recvmsg_into", None
+        )  # TLS has none: what it decrypts may go on behind the body
+        if receive is None:
+            return False
+        try:
+            buffers = self._receiver.room()
+        except Exception as error:  # noqa: BLE001 - logged and answered
+            self._refuse_for(error)
+            return True
+        if buffers is None:
+            return False
+        try:
+            count = receive(buffers)[0]
+        except BlockingIOError:
+            return True
+        except OSError:
+            self.close()
+            return True
+        if not count:
+            self._end_of_input()
+            return True
+        try:
+            request = self._receiver.filled(count)
+        except Exception as error:  # noqa: BLE001 - logged and answered
+            self._refuse_for(error)
+        else:
+            if request is None:
+                self._await_rest(count)
+            else:
+                self._start(request)
+        return True
 
     def _feed(self, data: bytes) -> None:
         try:

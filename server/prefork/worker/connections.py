@@ -21,6 +21,7 @@ from prefork.worker.shedding import Shedding
 from prefork.worker.spill import Spiller
 from prefork.worker.takeover import Claim
 from prefork.worker.transport import Transport
+from prefork.wsgi.chunks import ChunkPool
 from prefork.wsgi.context import ServerContext
 from prefork.wsgi.failures import application_traceback
 from prefork.wsgi.handler import WSGIRequestHandler
@@ -83,6 +84,8 @@ class Connections:
         self.inline = InlineExecutor()
         """Runs what is served without the application."""
         self.static: StaticFiles | None = None
+        self.chunks: ChunkPool | None = None
+        """Memory for bodies above `body_memory`; None: they go to files."""
         self.buffer_bodies = True
         """False: the application is called when the head is here, and reads the body from the socket."""
         self.spiller = Spiller(clock, loop.watch, loop.defer)
@@ -100,7 +103,7 @@ class Connections:
         return self._new_body if self.buffer_bodies else None
 
     def _new_body(self) -> SpooledBody:
-        return SpooledBody(self.limits.body_memory)
+        return SpooledBody(self.limits.body_memory, self.chunks)
 
     def open(
         self,

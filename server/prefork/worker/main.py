@@ -16,6 +16,7 @@ from prefork.ipc.messages import WorkerFailed, WorkerLeaving, WorkerReady, clip
 from prefork.settings.model import Settings
 from prefork.version import __version__
 from prefork.worker.acceptor import Acceptor
+from prefork.worker.bodymemory import body_memory
 from prefork.worker.boot import WorkerBoot
 from prefork.worker.connections import Connections, TimeLimits
 from prefork.worker.departure import Departure, on_terminate
@@ -128,6 +129,7 @@ def _serve(
     connections.executor = executor
     connections.static = static_files(settings, context.log)
     connections.buffer_bodies = settings.requests.buffer_body
+    connections.chunks = body_memory(settings, loop, time.monotonic).pool
     connections.on_count = seating.count_connections
     shedding = None
     if settings.requests.queue_timeout:

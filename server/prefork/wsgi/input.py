@@ -1,9 +1,8 @@
-"""Where a request body waits until it is complete, and `wsgi.input` after that: in memory, past a bound in a temporary file.
-And the other way, `wsgi.input` of a body that is read from the client as it arrives.
+"""Where a request body waits until it is complete, and `wsgi.input` after that: in memory of its own, past a bound in memory that
+all share, past that in a temporary file. And the other way, `wsgi.input` of a body that is read from the client as it arrives.
 
-Owns: the sink that the HTTP receiver writes to, and the stream that asks for more. The file is unlinked from
-the start (see `spool`), so that no crash leaves it behind. Runs in the worker: written by the loop thread, then read
-by the thread that has the request. Must not know: HTTP framing.
+Owns: the sink that the HTTP receiver writes to, and the stream that asks for more. Runs in the worker: written by the loop
+thread, then read by the thread that has the request. Must not know: HTTP framing.
 """
 
 from __future__ import annotations
@@ -13,44 +12,99 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import IO
 
-from prefork.wsgi.spool import temporary_file
+from prefork.wsgi.chunks import ChunkPool
+from prefork.wsgi.storage import InFile, InMemory, Storage
 
 
 class SpooledBody:
-    """A body under way. `write` until complete, then `as_input`."""
+    """A body under way. `write`, or `room` and `filled`, until it is complete, then `as_input`."""
 
-    __slots__ = ("_file", "_memory_bytes", "_size")
+    __slots__ = ("_memory_bytes", "_pool", "_small", "_storage", "size")
 
-    def __init__(self, memory_bytes: int) -> None:
-        self._file: IO[bytes] = io.BytesIO()
+    def __init__(self, memory_bytes: int, pool: ChunkPool | None = None) -> None:
+        """`memory_bytes` are kept in memory in any case, more if `pool` has it. Without a pool: in a file."""
         self._memory_bytes = memory_bytes
-        self._size = 0
+        self._pool = pool
+        self._small: io.BytesIO | None = None
+        self._storage: Storage | None = None
+        self.size = 0
+        """So far. Read only."""
 
     def write(self, data: bytes) -> None:
         """Appends. Raises OSError when the disk is full."""
-        self._size += len(data)
-        if self._size > self._memory_bytes and isinstance(self._file, io.BytesIO):
-            beginning = self._file.getvalue()
-            self._file = temporary_file("prefork-body-")
-            self._file.write(beginning)
-        self._file.write(data)
+        self.size += len(data)
+        if self._storage is None and self.size <= self._memory_bytes:
+            if self._small is None:
+                self._small = io.BytesIO(data)  # which shares them
+                self._small.seek(0, io.SEEK_END)
+            else:
+                self._small.write(data)
+            return
+        storage = self._storage or self._grow()
+        view = memoryview(data)
+        done = storage.write(view)
+        if done < len(view):
+            self._to_file().write(view[done:])
+
+    def room(self, missing: int) -> list[memoryview] | None:
+        """Where to receive to, when `missing` more bytes are to come; None: let `write` have them. Raises OSError."""
+        storage = self._storage
+        if storage is None:
+            if self.size + missing <= self._memory_bytes:
+                return None
+            storage = self._grow()
+        return storage.room(missing) or self._to_file().room(missing)
+
+    def filled(self, count: int) -> None:
+        """So many bytes have been received there. Raises OSError when the disk is full."""
+        assert self._storage is not None
+        self.size += count
+        self._storage.filled(count)
+
+    def _grow(self) -> Storage:
+        """What is here so far moves to where there is room for more."""
+        small, self._small = self._small, None
+        if self._pool is None:
+            self._storage = InFile(ChunkPool(lambda: 0).scratch)
+        else:
+            self._storage = InMemory(self._pool, self._memory_bytes)
+        if small is not None:
+            view = small.getbuffer()
+            done = self._storage.write(view)
+            if done < len(view):
+                self._to_file().write(view[done:])
+        return self._storage
+
+    def _to_file(self) -> Storage:
+        """No memory is left: what is there, and what follows, goes to a file."""
+        before = self._storage
+        assert self._pool is not None and isinstance(before, InMemory)
+        file = InFile(self._pool.scratch)
+        self._storage = file
+        try:
+            for piece in before.pieces():
+                file.write(piece)
+        finally:
+            before.close()
+        return file
 
     def as_input(self) -> IO[bytes]:
-        """The complete body from its start: read, readline, readlines, readinto and iteration.
-
-        Raises OSError when the last of it cannot be written (the disk is full).
-        """
-        self._file.seek(0)
-        return self._file
+        """The complete body from its start: read, readline, readlines, readinto and iteration."""
+        if self._storage is not None:
+            return self._storage.as_input()
+        if self._small is None:
+            self._small = io.BytesIO()
+        self._small.seek(0)
+        return self._small
 
     def close(self) -> None:
         """Gives memory or disk space back."""
-        try:
-            self._file.close()
-        except OSError:
-            # It flushes first, and on a full disk raises that error once more: nobody wants these bytes now. The descriptor
-            # is closed all the same.
-            return
+        if self._small is not None:
+            self._small.close()
+        if self._storage is not None:
+            self._storage.close()
+
+    __del__ = close  # of a request that was never begun
 
 
 class BodyError(OSError):

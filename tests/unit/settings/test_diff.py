@@ -61,6 +61,7 @@ OTHER: dict[str, Any] = {
     "requests.max_headers": 10,
     "requests.max_body": 0,
     "requests.body_memory": 0,
+    "requests.body_memory_shared": 0,
     "requests.buffer_body": False,
     "tls.certificate": "/etc/shop.pem",
     "tls.key": "/etc/shop.key",

@@ -97,6 +97,8 @@ def test_a_share_is_for_all_workers_together() -> None:
 def test_what_it_comes_to_is_shown(workers: WorkerSettings, words: dict[str, str]) -> None:
     settings = Settings(app=AppSettings(target="shop:app"), workers=workers)
     found = in_numbers(settings, lambda: 2, lambda: UsableMemory(10 * GIB, "test"))
+    bodies = found.pop("requests.body_memory_shared")
+    assert bodies.endswith("here, of 10240MiB (test)")
     assert found.keys() == words.keys()
     assert all(found[key].startswith(words[key]) for key in words)
 
