@@ -192,6 +192,17 @@ class Server:
             check=False,
         )
 
+    @property
+    def status_address(self) -> str:
+        """Where it tells how it is: the address of `[status] listen` that it reported last."""
+        self.wait_for_event("status_listening")
+        return [fields["address"] for fields in self.log.events("status_listening")][-1]
+
+    def ask(self, path: str, headers: http.Headers = (), *, method: str = "GET") -> http.Response:
+        """One request to the status process, over a connection of its own."""
+        with self.connect(self.status_address) as connection:
+            return connection.request(method, path, [*headers, ("Connection", "close")])
+
     # -- the end ---------------------------------------------------------------------------------------------
 
     def wait(self, deadline_s: float = DEADLINE_S) -> int:
@@ -252,6 +263,11 @@ class Server:
             return []
         paths = [
             Path(address.removeprefix("unix:")) for address in self.addresses if address.startswith("unix:")
+        ]
+        paths += [
+            Path(fields["address"].removeprefix("unix:"))
+            for fields in self.log.events("status_listening")
+            if fields["address"].startswith("unix:")
         ]
         pid_file = self.settings.get("server", {}).get("pid_file")
         if pid_file:
