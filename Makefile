@@ -32,6 +32,8 @@ help:
 	@echo "make bench     measure prefork beside its peers, all workloads (an hour; ARGS as bench/compare.py has them)"
 	@echo "make bench-smoke  the same with one short round of a few, to see that it works"
 	@echo "make screenshots  make the pictures of docs/top.md again (wants tmux)"
+	@echo "make rolling     upgrade three machines behind HAProxy and nginx one by one, 20,000 requests through each"
+	@echo "make generated   write the reference, the schema, the manual and the completions anew"
 	@echo "make clean     remove everything that these commands made"
 
 run: $(VENV)/.installed
@@ -106,6 +108,18 @@ bench-smoke: .venv-bench/.installed
 
 screenshots: $(VENV)/.installed-test
 	PYTHONPATH=tests $(BIN)/python bench/screenshots.py docs
+
+rolling: $(VENV)/.installed-test
+	PREFORK_TEST_ROLLING=20000 $(BIN)/python -m pytest tests/load/test_rolling.py $(ARGS)
+
+# Made from the settings' model and from argparse; tests say when they are out of date.
+generated: $(VENV)/.installed
+	$(BIN)/prefork config --reference > config/reference.toml
+	$(BIN)/prefork config --schema > config/schema.json
+	for page in prefork.1 prefork.toml.5; do $(BIN)/prefork manual $$page > docs/man/$$page; done
+	$(BIN)/prefork completion bash > docs/completion/prefork
+	$(BIN)/prefork completion zsh > docs/completion/_prefork
+	$(BIN)/prefork completion fish > docs/completion/prefork.fish
 
 clean:
 	rm -rf .venv .venv-* .coverage .coverage.* htmlcov build server/*.egg-info server/prefork/*.so

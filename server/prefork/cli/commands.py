@@ -28,6 +28,9 @@ NAMES = (
     "stacks",
     "upgrade",
     "systemd-unit",
+    "init",
+    "completion",
+    "manual",
 )
 """In the order of the help. `reopen-logs` is the module `reopen_logs`."""
 

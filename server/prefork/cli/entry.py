@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from prefork.cli.command import Command, Parser, UsageError
 from prefork.cli.commands import COMMANDS
+from prefork.cli.facts import EXIT_CODES, SIGNALS
 from prefork.errors import EXIT_FAILURE, EXIT_OK, PreforkError
 from prefork.settings.nearest import did_you_mean
 from prefork.speedups import DESCRIPTION
@@ -31,8 +32,7 @@ prefork serves a WSGI application with a pool of processes.
 
   prefork MODULE:APP         serve the application APP of the module MODULE on http://127.0.0.1:8000
   prefork -c FILE            serve as the settings file says
-  prefork config --reference > server.toml
-                             begin a settings file
+  prefork init               begin a settings file
   prefork --help             everything else
 """
 
@@ -46,18 +46,10 @@ commands:
   (prefork COMMAND --help tells more)
 
 signals to the running server (its commands do the same, and say how it went):
-  HUP             reload settings and application; if the new ones do not work, the old ones stay
-  TERM            stop when all requests are answered
-  INT, QUIT       stop at once
-  USR1            open log files anew
-  USR2            execute prefork anew, as it is installed now; nobody notices
-  TTIN, TTOU      one worker more, one fewer
-  WINCH           stop all workers, keep the server
+{signals}
 
 exit codes:
-  0   stopped as asked      3   the application does not start
-  71  address or pid file in use       78  the settings are wrong
-  1   a command to the running server could not be done; it says why
+{exit_codes}
 """
 
 
@@ -133,7 +125,11 @@ def _front_parser() -> argparse.ArgumentParser:
         prog="prefork",
         usage=USAGE,
         description="Serve a WSGI application with a pool of processes.",
-        epilog=EPILOG.format(commands=commands),
+        epilog=EPILOG.format(
+            commands=commands,
+            signals="\n".join(f"  {names:<15} {what}" for names, what in SIGNALS),
+            exit_codes="\n".join(f"  {code:<3} {what}" for code, what in EXIT_CODES),
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("-V", "--version", action="store_true", help="show the version")
