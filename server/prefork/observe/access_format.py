@@ -46,7 +46,7 @@ REQUEST_ID = "prefork.request_id"
 """The key of environ."""
 
 
-class AccessEntry(msgspec.Struct):
+class AccessEntry(msgspec.Struct, gc=False):
     """One answered request, raw. `environ` is the WSGI one; the application may have changed it."""
 
     environ: Mapping[str, Any]
@@ -132,31 +132,42 @@ def _text_format(parts: list[str | _Getter]) -> Format:
 
 def _apache_format(exact: Format, *, combined: bool) -> Format:
     """`common` or `combined`; `exact` writes the entries in which something has to be escaped or is missing."""
-    time_of = once_a_second(clf_time)
-    quotes = 6 if combined else 2
+    second, now = -1, ""
+    quotes = b'"' * (6 if combined else 2)
 
     def format_entry(entry: AccessEntry) -> bytes:
-        environ = entry.environ
-        get = environ.get
+        nonlocal second, now
+        get = entry.environ.get
         addr = get("REMOTE_ADDR") or "-"
         method = get("REQUEST_METHOD")
         if not method or get("REMOTE_USER") or type(addr) is not str or " " in addr:
             return exact(entry)
+        now_s = entry.now_ns // SECOND_NS
+        if now_s != second:
+            # In this order: another thread that finds the second finds its text too.
+            now = clf_time(now_s)
+            second = now_s
         line = (
-            f'{addr} - - [{time_of(entry.now_ns)}] "{method} {get("RAW_URI")} {get("SERVER_PROTOCOL")}" '
+            f'{addr} - - [{now}] "{method} {get("RAW_URI")} {get("SERVER_PROTOCOL")}" '
             f"{entry.status} {entry.body_bytes}"
         )
         if combined:
             line = f'{line} "{get("HTTP_REFERER") or "-"}" "{get("HTTP_USER_AGENT") or "-"}"'
+        try:
+            data = line.encode()
+        except UnicodeEncodeError:
+            return exact(entry)
         # Exactly our own quotes, and nothing that could end a line or hide something in a terminal.
-        if line.isascii() and line.isprintable() and line.count('"') == quotes and "\\" not in line:
-            return line.encode() + b"\n"
-        return exact(entry)
+        return data + b"\n" if data.translate(None, _HARMLESS) == quotes else exact(entry)
 
     return format_entry
 
 
-class _Line(msgspec.Struct):
+_HARMLESS = bytes(code for code in range(0x20, 0x7F) if chr(code) not in '"\\')
+"""Printable ASCII but for the quote and the backslash."""
+
+
+class _Line(msgspec.Struct, gc=False):
     """The keys of a JSON line, in their order."""
 
     time: str

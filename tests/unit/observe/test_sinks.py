@@ -115,7 +115,7 @@ def test_an_object_a_line() -> None:
     }
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(
     st.text(min_size=1, max_size=200),
     st.dictionaries(
@@ -202,7 +202,7 @@ def test_words_of_the_application_are_one_record(journal: Journal) -> None:
     assert journal.receive()["MESSAGE"] == "third"
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.dictionaries(st.text(min_size=1), st.text() | st.integers(), max_size=8), st.text())
 def test_whatever_the_values_hold_the_packet_can_be_read(fields: dict[str, object], trace: str) -> None:
     names = [field_name(key) for key in fields]
