@@ -299,15 +299,11 @@ def test_stacks_show_where_every_thread_is(serve: ServerFactory, gate: Gate) -> 
         mark = server.mark()
         connection.send(encode("GET", f"/gate?path={gate.path}"))
         server.wait_for_log("at the gate", after=mark)
-        status = server.command("status").stdout
         text = server.command("stacks").stdout
         everything = server.command("stacks", "--all").stdout
         document = json.loads(server.command("stacks", "--json").stdout)
         gate.open(1)
         assert connection.read_response().status == 200
-    assert re.search(
-        rf"\n  [\d.]+s  GET /gate\?path={gate.path} HTTP/1.1  worker \d, thread \d, from 127", status
-    )
     assert [line for line in text.splitlines() if line.startswith("worker 1, pid ")]
     assert [line for line in text.splitlines() if line.startswith("worker 2, pid ")]
     stuck = re.compile(

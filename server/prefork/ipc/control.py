@@ -163,7 +163,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
     """Why there is no text."""
     running: list[RequestStatus] = []
-    """What its threads ran when it wrote, as far as it is certain: requests of more than a moment."""
+    """What its threads ran when it wrote, as far as it is certain: requests of more than a moment. An idle thread's has ended."""
 
 
 AnyReply = Progress | Result

@@ -25,7 +25,7 @@ from operator import add
 
 import msgspec
 
-from prefork.ipc.seat import COUNTERS_AT, SEAT_BYTES, Running, Seat, mark_wanted, read_running
+from prefork.ipc.seat import COUNTERS_AT, SEAT_BYTES, Running, Seat, mark_wanted, read_number, read_running
 from prefork.ipc.totals import COUNTERS, COUNTERS_BYTES, Totals, read_counters, totals, write_counters
 
 VERSION = 2
@@ -201,6 +201,13 @@ class Scoreboard:
             return []
         found = (read_running(row.memory, _seat_at(index), index) for index in range(row.seats))
         return [each for each in found if each is not None]
+
+    def steps(self, worker: int) -> dict[int, int]:
+        """For each seat of the worker, the number of the step that runs there, or ran last."""
+        row = self._rows.get(worker)
+        if row is None:
+            return {}
+        return {index: read_number(row.memory, _seat_at(index)) for index in range(row.seats)}
 
     def seats(self, worker: int) -> int:
         """How many requests the worker can run at once; 0 if it has no row."""

@@ -201,6 +201,12 @@ def read_running(memory: mmap.mmap, at: int, index: int) -> Running | None:
     return None
 
 
+def read_number(memory: mmap.mmap, at: int) -> int:
+    """Of the step that runs at the seat at `at`, or ran last: as long as it stays the same, no other has begun."""
+    (number,) = _NUMBER.unpack_from(memory, at)
+    return int(number)
+
+
 def mark_wanted(memory: mmap.mmap, at: int, number: int) -> None:
     """Set `wanted` of the seat at `at`."""
     _NUMBER.pack_into(memory, at + 8 * _WANTED, number)

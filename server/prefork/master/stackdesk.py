@@ -64,9 +64,10 @@ class StackDesk:
             before[:] = self._generations.board.running(worker.id)
 
         def take(text: str) -> None:
-            # What ran before the process was asked and runs now, ran when it wrote. Of shorter requests nobody can tell.
-            now = {(each.seat, each.number) for each in self._generations.board.running(worker.id)}
-            running = [each for each in before if (each.seat, each.number) in now]
+            # A thread that has begun nothing else since was at this request when it wrote, or idle, which the stack tells. (Not
+            # only if it still runs: to be asked ends some C functions, such as sleep(3).) Of shorter requests nobody can tell.
+            last = self._generations.board.steps(worker.id)
+            running = [each for each in before if last.get(each.seat) == each.number]
             time = self._clock()
             answer.add(
                 Stack(

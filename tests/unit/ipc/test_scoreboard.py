@@ -49,6 +49,17 @@ def test_what_a_thread_runs_is_seen_until_it_is_finished(board: Scoreboard) -> N
     assert totals.busy_ns > 0
 
 
+def test_the_number_of_the_last_step_tells_whether_another_has_begun(board: Scoreboard) -> None:
+    row = map_row(Place(board.fd, board.assign(7, number=2, generation=3, seats=2)), 2)
+    row.seats[1].begin("GET / HTTP/1.1", "")
+    (running,) = board.running(7)
+    row.seats[1].finish(200, 0)
+    assert board.steps(7) == {0: 0, 1: running.number}
+    row.seats[1].begin("GET / HTTP/1.1", "")
+    assert board.steps(7) == {0: 0, 1: running.number + 1}
+    assert board.steps(8) == {}
+
+
 def test_a_step_that_waits_for_its_client_does_not_run_and_keeps_its_extension(board: Scoreboard) -> None:
     row = map_row(Place(board.fd, board.assign(1, 1, 1, 1)), 1)
     seat = row.seats[0]
