@@ -11,6 +11,7 @@ import json
 import os
 import random
 import signal
+import sys
 import textwrap
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import psutil
 
+from support import shortage
 from support.deadline import Deadline
 from support.load import Load
 from support.measured import Measured
@@ -179,8 +181,8 @@ class Chaos:
     def recycle(self) -> None:
         self.server.command("recycle")
 
-    def full_disk(self) -> None:
-        """No log line can be written, neither by workers nor by the master."""
+    def full_device(self) -> None:
+        """No line of the access log can be written, and nobody is told to open another."""
         log = self.folder / "access.log"
         log.unlink(missing_ok=True)
         log.symlink_to("/dev/full")
@@ -188,6 +190,38 @@ class Chaos:
         self.load.wait_for(30)
         log.unlink()
         self.reopen()
+
+    def full_disk(self) -> None:
+        """A real one: what is written meets ENOSPC, and goes on when there is room again, without a signal."""
+        disk = self.folder / "disk"
+        seen = Path(f"/proc/{self.server.pid}/root") / disk.relative_to("/") / "access.log"
+        self.use_log(str(disk / "access.log"))
+        with shortage.full_disk(self.server.pid, disk):
+            self.load.wait_for(30)
+            full = seen.stat().st_size
+            self.load.wait_for(30)
+            # Up to the end of the page that it has already.
+            assert seen.stat().st_size <= full + 4096, "the disk was not full"
+            full = seen.stat().st_size
+        deadline = Deadline()
+        while seen.stat().st_size == full:
+            self.load.wait_for(5)
+            assert not deadline.passed, f"SEED={SEED}: nothing is logged although there is room again"
+        self.use_log(str(self.folder / "access.log"))
+        seen.unlink()
+
+    def use_log(self, path: str) -> None:
+        self.server.configure({"log": {"access": path}})
+        self.reload()
+
+    def refuse_forks(self) -> None:
+        """The kernel gives the zygote EAGAIN: nobody is replaced, nobody leaves, and later everybody is."""
+        mark = self.server.mark()
+        with contextlib.suppress(psutil.NoSuchProcess), shortage.no_forks(self.zygote()):
+            self.server.command("recycle")
+            refused = self.server.wait_for_event("worker_exited", after=mark, how="never forked")
+            assert "fork: " in refused["error"], refused
+            self.load.wait_for(10)
 
     def reopen(self) -> None:
         mark = self.server.mark()
@@ -199,9 +233,13 @@ ACTIONS: dict[str, Callable[[Chaos], None]] = {
     name: getattr(Chaos, name)
     for name in (
         "kill_worker kill_zygote starve_zygote freeze_worker freeze_master reload reload_broken upgrade upgrade_broken "
-        "rollback scale ttin ttou recycle full_disk"
+        "rollback scale ttin ttou recycle full_device"
     ).split()
 }
+if shortage.may_mount():
+    ACTIONS["full_disk"] = Chaos.full_disk
+if shortage.may_refuse_forks():
+    ACTIONS["refuse_forks"] = Chaos.refuse_forks
 
 
 def descriptors(pid: int) -> int:
@@ -219,9 +257,12 @@ def steps(seconds: float) -> Iterator[int]:
 def test_chaos(serve: ServerFactory, tmp_path: Path, measured: Measured) -> None:
     measured(f"chaos: SEED={SEED}")
     (tmp_path / "release.py").write_text(RELEASE.format(more=""))
+    (tmp_path / "disk").mkdir()
+    program = (sys.executable, "-m", "prefork")
     server = serve(
         "release:app",
         workers=WORKERS,
+        executable=shortage.with_small_disk(program, tmp_path / "disk") if shortage.may_mount() else program,
         settings={
             "app": {"path": [str(tmp_path)]},
             "server": {"pid_file": "server.pid"},
