@@ -94,6 +94,17 @@ def test_promtool_accepts_the_metrics(shared: Server) -> None:
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
 
+def test_promtool_accepts_the_rules_for_alerts() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is missing (Debian package prometheus)")
+    rules = Path(__file__).parents[2] / "docs" / "deploy" / "prometheus-alerts.yml"
+    checked = subprocess.run(
+        [promtool, "check", "rules", rules], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
 def test_head_has_no_body_and_writing_is_refused(shared: Server) -> None:
     head = shared.ask("/status", method="HEAD")
     assert head.status == 200 and int(head.header("Content-Length") or 0) > 100

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from prefork.ipc.status import CountersStatus, Status
 from prefork.observe.memory import Memory
 from prefork.status.exposition import NotInstalledError, expose
+from prefork.status.metrics import collect
 from support.statuses import histogram, running, status, worker
+
+DOCS = Path(__file__).parents[3] / "docs"
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0,text/plain;version=0.0.4;q=0.5"
 
@@ -159,3 +165,31 @@ def test_without_the_library_the_error_says_how_to_get_it(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(NotInstalledError, match=r"pip install 'prefork\[metrics\]'"):
         expose(status(), {}, "")
+
+
+def names_of(text: str) -> set[str]:
+    return set(re.findall(r"\bprefork_\w+", text)) - {"prefork_stopped"}
+
+
+def test_the_documentation_names_every_metric_and_no_other() -> None:
+    memory: dict[int, Memory | None] = {101: Memory(1, 1, 1)}
+    told = {family.name + ("_total" if family.type == "counter" else "") for family in families(memory)}
+    table = [
+        line
+        for line in (DOCS / "status.md").read_text("utf-8").splitlines()
+        if line.startswith("| `prefork_")
+    ]
+    documented = {name for line in table for name in names_of(line.split("|")[1])}
+    assert documented == {"prefork_info" if name == "prefork" else name for name in told}
+
+
+def test_the_rules_for_alerts_ask_for_metrics_that_there_are() -> None:
+    rules = (DOCS / "deploy" / "prometheus-alerts.yml").read_text("utf-8")
+    _, body = expose(status(workers=[worker(cpu_s=1.0)]), {}, "")
+    told = {family.name for family in parse_text(body.decode())}
+    asked = {re.sub(r"_bucket$", "", name) for name in names_of(rules)}
+    assert asked and {re.sub(r"_total$", "", name) for name in asked} <= told
+
+
+def families(memory: dict[int, Memory | None]) -> list[Metric]:
+    return list(collect(status(workers=[worker(cpu_s=1.0)]), memory, 0.0))
