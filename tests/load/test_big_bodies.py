@@ -77,7 +77,8 @@ def big_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_an_upload(
     serve: ServerFactory, measured: Measured, tmp_path: Path, buffered: bool, coding: str
 ) -> None:
-    settings = {"requests": {"max_body": 0, "buffer_body": buffered}}
+    requests = {"max_body": 0, "buffer_body": buffered, "body_memory_shared": "8MiB"}
+    settings = {"requests": requests}
     server = serve("uploads:app", threads=2, settings=settings, environment={"TMPDIR": str(tmp_path)})
     assert server.request("POST", "/digest", body=b"first").status == 200
     sha256 = hashlib.sha256()

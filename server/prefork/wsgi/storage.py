@@ -75,8 +75,13 @@ class InMemory:
         return views
 
     def filled(self, count: int) -> None:
-        """They are there."""
+        """They are there. What `room` gave beyond them goes back: one client's next bytes may be long in coming."""
         self._size += count
+        used = -(-self._size // CHUNK_BYTES)
+        if used < len(self._chunks):
+            unused = self._chunks[used:]
+            del self._chunks[used:]
+            self._pool.give_back(unused)
 
     def write(self, data: memoryview) -> int:
         """By copying."""
