@@ -286,7 +286,7 @@ def _asked(
             if pool.paused:
                 return []
             pool.paused = True
-            return [Note("info", "paused", {"hint": "HUP or TTIN resumes"})]
+            return [Note("info", "paused", {"hint": "`prefork resume`, HUP or TTIN go on"})]
         case ReloadAsked():
             waits = pool.candidate is not None
             notes = [Note("info", "reload_queued", {"after_gen": pool.candidate})] if waits else []
