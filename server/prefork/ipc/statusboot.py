@@ -24,6 +24,8 @@ class StatusBoot(msgspec.Struct, frozen=True, kw_only=True):
     """A memfd that receives Python stacks of crashes."""
     questions_fd: int
     """A channel: StatusWanted to the master, StatusGiven back."""
+    metrics_fd: int | None = None
+    """The memory in which applications count with `prefork.metrics`, see `prefork.ipc.appmetrics`."""
     uid: int | None = None
     gid: int | None = None
     groups: list[int] = []

@@ -6,12 +6,13 @@ know: sockets, how the master is asked, how metrics are written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
 
+from prefork.ipc.appmetrics import Family
 from prefork.observe.log import Log
 from prefork.observe.memory import Memory
 from prefork.status import answers
@@ -30,10 +31,19 @@ Environ = dict[str, Any]
 class StatusApplication:
     """WSGI (PEP 3333)."""
 
-    def __init__(self, source: Source, sampler: Sampler, memories: Memories, log: Log) -> None:
+    def __init__(
+        self,
+        source: Source,
+        sampler: Sampler,
+        memories: Memories,
+        log: Log,
+        read_application: Callable[[], Sequence[Family]] = tuple,
+    ) -> None:
+        """`read_application` gives the application's own metrics."""
         self._source = source
         self._sampler = sampler
         self._memories = memories
+        self._read_application = read_application
         self._page = load_page()
         self._routes: dict[str, Callable[[Environ], Reply]] = {
             "/": self._show_page,
@@ -95,7 +105,9 @@ class StatusApplication:
         if answer is not None:
             status, memory = answer.status, self._memories.of(pids(answer))
         try:
-            content_type, body = expose(status, memory, environ.get("HTTP_ACCEPT", ""))
+            content_type, body = expose(
+                status, memory, environ.get("HTTP_ACCEPT", ""), application=self._read_application()
+            )
         except NotInstalledError as error:
             return answers.text(501, str(error))
         return Reply(200, content_type, body)

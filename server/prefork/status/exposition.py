@@ -6,10 +6,11 @@ Owns: the choice of the format. Runs in: status process. Must not know: which me
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from prefork.ipc.appmetrics import Family
 from prefork.ipc.status import Status
 from prefork.observe.memory import Memory
 
@@ -39,17 +40,24 @@ class _Collected:
 
 
 def expose(
-    status: Status | None, memory: Mapping[int, Memory | None], accept: str, wall_s: float | None = None
+    status: Status | None,
+    memory: Mapping[int, Memory | None],
+    accept: str,
+    wall_s: float | None = None,
+    application: Sequence[Family] = (),
 ) -> tuple[str, bytes]:
     """Content type and body for a client with this Accept field: OpenMetrics, or the older text format of Prometheus.
 
-    `status` is None while the master does not answer. Raises NotInstalledError.
+    `status` is None while the master does not answer; `application` are metrics of the application's own. Raises
+    NotInstalledError.
     """
     require()
     from prometheus_client.exposition import choose_encoder
 
+    from prefork.status.appmetrics import collect_application
     from prefork.status.metrics import collect
 
     write, content_type = choose_encoder(accept)
     metrics = list(collect(status, memory, time.time() if wall_s is None else wall_s))
+    metrics += collect_application(application, [each.name for each in metrics])
     return content_type, write(_Collected(metrics))

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import msgspec
@@ -20,6 +21,7 @@ from setproctitle import setproctitle
 
 from prefork.errors import EXIT_BOOT_FAILED, BootError
 from prefork.identity import Identity
+from prefork.ipc.appmetrics import Family, read
 from prefork.ipc.channel import Channel
 from prefork.ipc.messages import WorkerFailed, clip
 from prefork.ipc.statusboot import StatusBoot
@@ -77,7 +79,9 @@ def _serve(boot: StatusBoot, orders: Channel) -> None:
     source = Source(Channel.from_fd(boot.questions_fd), time.monotonic)
     sampler = Sampler(source, History(), time.monotonic, time.time)
     agent = Agent(boot.agents, lambda: None if (answer := source.ask()) is None else answer.status)
-    application = StatusApplication(source, sampler, Memories(time.monotonic), log)
+    application = StatusApplication(
+        source, sampler, Memories(time.monotonic), log, _reader(boot.metrics_fd, log)
+    )
     _become(Identity(boot.uid, boot.gid, tuple(boot.groups)))
     hygiene.die_with_parent(boot.master_pid, signal.SIGTERM)
     sampler.start()
@@ -96,6 +100,21 @@ def _serve(boot: StatusBoot, orders: Channel) -> None:
             access_fd=None,
         )
     )
+
+
+def _reader(fd: int | None, log: Log) -> Callable[[], Sequence[Family]]:
+    """Reads the application's own metrics."""
+
+    def read_now() -> Sequence[Family]:
+        if fd is None:
+            return ()
+        try:
+            return read(fd)
+        except (OSError, ValueError) as error:
+            log.warning("metrics_unreadable", error=error)
+            return ()
+
+    return read_now
 
 
 def _become(identity: Identity) -> None:

@@ -133,7 +133,7 @@ def test_the_page_gets_what_it_does_not_have() -> None:
 
 
 def test_metrics_without_the_library_say_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*_: object) -> None:
+    def missing(*_: object, **__: object) -> None:
         raise NotInstalledError("pip install something")
 
     monkeypatch.setattr(module, "require", missing)
