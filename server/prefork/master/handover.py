@@ -70,9 +70,7 @@ class SocketState(msgspec.Struct, frozen=True, kw_only=True):
 
     def listener(self) -> Listener:
         """The listener again."""
-        return Listener.inherited(
-            self.spec(), self.fd, parse_address(self.address), self.keeper, self.name
-        )
+        return Listener.inherited(self.spec(), self.fd, parse_address(self.address), self.keeper, self.name)
 
 
 class StatusState(msgspec.Struct, frozen=True):
@@ -121,6 +119,10 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
     pid_file: tuple[str, int] | None
     baton_fd: int
     board_fd: int
+    metrics_fd: int = -1
+    """-1: the release that wrote this has none."""
+    metrics_owners: dict[int, int] = {}
+    """Who has which part of it, see `prefork.ipc.metricstore`."""
     control: SocketState | None
     waiting: list[int]
     """Connections of the control socket."""
@@ -139,6 +141,8 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
         yield from self.zygotes.values()
         yield from self.waiting
         yield from (self.baton_fd, self.board_fd)
+        if self.metrics_fd >= 0:
+            yield self.metrics_fd
         for each in self.status:
             yield from (each.orders_fd, each.questions_fd, each.stacks_fd)
         if self.pid_file is not None:
