@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from prefork.version import __version__
 
 if TYPE_CHECKING:
-    from prefork import deadline
+    from prefork import deadline, metrics
     from prefork.errors import RequestTimeout
     from prefork.hooks import (
         after_fork,
@@ -32,6 +32,7 @@ __all__ = [
     "after_response",
     "before_stop",
     "deadline",
+    "metrics",
     "on_reload_failed",
     "on_slow",
     "on_timeout",
@@ -45,6 +46,7 @@ _WHERE = {
     "after_response": "prefork.wsgi.after",
     "before_stop": "prefork.hooks",
     "deadline": "prefork.deadline",
+    "metrics": "prefork.metrics",
     "on_reload_failed": "prefork.hooks",
     "on_slow": "prefork.hooks",
     "on_timeout": "prefork.hooks",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from types import ModuleType
 
-
 _PURE = os.environ.get("PREFORK_PURE", "0") not in ("", "0")
 
 

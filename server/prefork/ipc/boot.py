@@ -42,6 +42,10 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
     """An eventfd that the workers of all generations share, see `prefork.worker.acceptor`."""
     scoreboard_fd: int | None = None
     """A memfd, see `prefork.ipc.scoreboard`."""
+    metrics_fd: int | None = None
+    """A memfd, see `prefork.ipc.metricstore`."""
+    metrics_at: int = -1
+    """Where in it the zygote counts; -1: nowhere."""
     stacks_fd: int
     """A memfd that receives Python stacks: of crashes, and on STACKS_SIGNAL. The master reads it."""
     uid: int | None = None

@@ -35,6 +35,8 @@ class Spawn(Message, frozen=True, tag="spawn"):
     """1..N, stable: a replacement has the slot of the worker it replaces."""
     row: int = -1
     """Where its row of the scoreboard begins; -1: it has none."""
+    metrics: int = -1
+    """Where its region for metrics of the application begins; -1: it has none."""
 
 
 class Exit(Message, frozen=True, tag="exit"):

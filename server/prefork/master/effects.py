@@ -129,7 +129,8 @@ class Effects:
         zygote = self._links.zygotes.get(action.generation)
         ours, theirs = Channel.pair()
         row = self._generations.row_for(action.worker, action.slot, action.generation)
-        message = Spawn(worker_id=action.worker, slot=action.slot, row=row)
+        metrics = self._generations.region_for(action.worker, action.slot, action.generation)
+        message = Spawn(worker_id=action.worker, slot=action.slot, row=row, metrics=metrics)
         sent = zygote is not None and zygote.send(message, [theirs.fileno()])
         theirs.close()
         if not sent:

@@ -13,6 +13,7 @@ import msgspec
 
 from prefork.errors import BootError, ConfigError, ListenError, PreforkError
 from prefork.ipc.messages import TakeListeners
+from prefork.ipc.metricstore import GONE_BYTES, ZYGOTE, MetricStore
 from prefork.ipc.scoreboard import Scoreboard, seats_for
 from prefork.master import reload
 from prefork.master.deadlines import RequestLimits
@@ -42,6 +43,7 @@ class Generations:
         log: Journal,
         baton_fd: int,
         board: Scoreboard,
+        metrics: MetricStore,
     ) -> None:
         self._pool = pool
         self._processes = processes
@@ -53,6 +55,9 @@ class Generations:
         self.log = log
         self.baton_fd = baton_fd
         self.board = board
+        self.metrics = metrics
+        """What applications count."""
+        metrics.on_full = self._tell_metrics_full
 
     def restore(self, resources: Mapping[int, Resources]) -> None:
         """After an upgrade: those of the generations that are there already."""
@@ -76,6 +81,7 @@ class Generations:
             slow_fd=resources.slow_fd,
             baton_fd=self.baton_fd,
             scoreboard_fd=self.board.fd,
+            metrics=(self.metrics.fd, self.region_for(ZYGOTE | number, 0, number)),
             tls=None if resources.tls is None else resources.tls.material,
         )
         resources.stacks = launched.stacks
@@ -207,6 +213,18 @@ class Generations:
         except OSError as error:
             self.log.error("scoreboard_full", worker=slot, gen=number, error=error)
             return -1
+
+    def region_for(self, owner: int, slot: int, number: int) -> int:
+        """Where a new process of the generation counts for the application; -1: nowhere. `owner`: see `MetricStore`."""
+        try:
+            return self.metrics.assign(owner, slot, number)
+        except OSError as error:
+            self.log.error("metrics_unavailable", worker=slot or None, gen=number, error=error)
+            return -1
+
+    def _tell_metrics_full(self) -> None:
+        hint = f"there are {GONE_BYTES >> 20} MiB for what workers that are gone have counted; use labels with fewer values"
+        self.log.warning("metrics_full", hint=hint)
 
     def request_limits(self, number: int) -> RequestLimits:
         """How long requests of the generation may take."""

@@ -15,7 +15,7 @@ import msgspec
 
 from prefork import systemd
 from prefork.errors import BootError
-from prefork.identity import Identity
+from prefork.identity import Identity, login_environment
 from prefork.ipc.boot import Boot
 from prefork.ipc.channel import Channel
 from prefork.master.processes import Processes
@@ -86,12 +86,15 @@ def launch(
     slow_fd: int | None = None,
     baton_fd: int | None = None,
     scoreboard_fd: int | None = None,
+    metrics: tuple[int, int] | None = None,
     tls: Material | None = None,
     trial: bool = False,
 ) -> Launched:
-    """Start the zygote of a generation. Raises BootError (stage "python") if that fails."""
+    """Start the zygote of a generation. `metrics`: a memfd, and where in it the zygote counts. Raises BootError (stage "python")
+    if that fails."""
     ours, theirs = Channel.pair()
     stacks = Stacks.create()
+    metrics_fd, metrics_at = metrics if metrics is not None else (None, -1)
     boot = Boot(
         generation=generation,
         master_pid=os.getpid(),
@@ -104,6 +107,8 @@ def launch(
         slow_fd=slow_fd,
         baton_fd=baton_fd,
         scoreboard_fd=scoreboard_fd,
+        metrics_fd=metrics_fd,
+        metrics_at=metrics_at,
         stacks_fd=stacks.fd,
         uid=identity.uid,
         gid=identity.gid,
@@ -119,10 +124,10 @@ def launch(
         ids = [str(identity.uid), str(identity.gid), ",".join(map(str, identity.groups))]
         command = [sys.executable, "-I", "-S", "-c", STEP_DOWN, *ids, *command]
     inherit = [0, 1, 2, theirs.fileno(), boot_fd, stacks.fd, log_fd, *(fd for fd, _ in listeners)]
-    inherit += [fd for fd in (access_fd, slow_fd, baton_fd, scoreboard_fd) if fd is not None]
+    inherit += [fd for fd in (access_fd, slow_fd, baton_fd, scoreboard_fd, metrics_fd) if fd is not None]
     try:
         os.write(boot_fd, msgspec.json.encode(boot))
-        pid = processes.spawn(command, _environment(settings), inherit)
+        pid = processes.spawn(command, _environment(settings, identity), inherit)
     except OSError as error:
         ours.close()
         stacks.close()
@@ -138,5 +143,10 @@ def environment_for_children() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in systemd.VARIABLES}
 
 
-def _environment(settings: Settings) -> dict[str, str]:
-    return {**environment_for_children(), **settings.app.env}
+def _environment(settings: Settings, identity: Identity) -> dict[str, str]:
+    said: dict[str, str | None] = {
+        **environment_for_children(),
+        **login_environment(identity),
+        **settings.app.env,
+    }
+    return {name: value for name, value in said.items() if value is not None}

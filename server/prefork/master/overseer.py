@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from prefork.ipc.boot import INTERRUPT_SIGNAL
+from prefork.ipc.metricstore import ZYGOTE
 from prefork.ipc.scoreboard import Scoreboard
 from prefork.ipc.seat import Running
 from prefork.master.deadlines import (
@@ -87,6 +88,8 @@ class Overseer:
         for worker in self._board.workers:
             if worker not in self._pool.workers:
                 self._board.release(worker)
+        zygotes = (ZYGOTE | number for number in self._pool.generations)
+        self._generations.metrics.release_others({*self._pool.workers, *zygotes})
 
     def _learn_limits(self) -> bool:
         """Whether there is a generation whose limits were not known at the last look."""

@@ -18,6 +18,7 @@ from setproctitle import setproctitle
 from prefork import systemd
 from prefork.errors import PreforkError
 from prefork.ipc.control import Result
+from prefork.ipc.metricstore import MetricStore
 from prefork.ipc.scoreboard import Scoreboard
 from prefork.master.control import ControlSocket, open_control
 from prefork.master.events import Event, ReloadAsked
@@ -206,11 +207,21 @@ def _begin(settings: Settings, means: _Means) -> _Held:
     # One for the workers of all generations, who wait for connections side by side during a reload.
     baton_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
     cleanup.callback(os.close, baton_fd)
-    board = Scoreboard()
+    board, metrics = Scoreboard(), MetricStore()
     cleanup.callback(board.close)
+    cleanup.callback(metrics.close)
     pool = Pool()
     generations = Generations(
-        pool, means.processes, means.links, files, means.load_settings, resources, log, baton_fd, board
+        pool,
+        means.processes,
+        means.links,
+        files,
+        means.load_settings,
+        resources,
+        log,
+        baton_fd,
+        board,
+        metrics,
     )
     # After the last worker is gone, which the supervisor waits for: until then the backlog is served.
     cleanup.callback(generations.close)
@@ -238,6 +249,9 @@ def _take_over(handover: Handover, means: _Means) -> _Held:
     cleanup.callback(os.close, handover.baton_fd)
     board = Scoreboard.inherited(handover.board_fd)
     cleanup.callback(board.close)
+    known = handover.metrics_fd >= 0
+    metrics = MetricStore.inherited(handover.metrics_fd, handover.metrics_owners) if known else MetricStore()
+    cleanup.callback(metrics.close)
     restore_links(handover, means.links)
     generations = Generations(
         handover.pool,
@@ -249,6 +263,7 @@ def _take_over(handover: Handover, means: _Means) -> _Held:
         log,
         handover.baton_fd,
         board,
+        metrics,
     )
     generations.restore(resources)
     cleanup.callback(generations.close)

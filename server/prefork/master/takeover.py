@@ -46,6 +46,8 @@ def describe(
         pid_file=None if pid_file is None else (str(pid_file.path), pid_file.fileno()),
         baton_fd=generations.baton_fd,
         board_fd=generations.board.fd,
+        metrics_fd=generations.metrics.fd,
+        metrics_owners=generations.metrics.owners,
         control=None if control.listener is None else SocketState.of(control.listener),
         waiting=list(waiting),
         workers={worker: channel.fileno() for worker, channel in links.workers.items()},

@@ -36,6 +36,7 @@ class Birth(msgspec.Struct, frozen=True):
     worker_id: int
     slot: int
     row: int
+    metrics: int
     channel: Channel
 
 
@@ -103,7 +104,7 @@ def _fork_worker(channel: Channel, spawn: Spawn, worker_channel: Channel) -> Bir
         _end_middle(worker_channel, spawn.worker_id, worker)
     wait_until_adopted(middle_pid)
     channel.close()
-    return Birth(spawn.worker_id, spawn.slot, spawn.row, worker_channel)
+    return Birth(spawn.worker_id, spawn.slot, spawn.row, spawn.metrics, worker_channel)
 
 
 def _fork_errand(channel: Channel) -> bool:

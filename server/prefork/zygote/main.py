@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -28,6 +28,8 @@ from prefork.identity import Identity
 from prefork.ipc.boot import Boot
 from prefork.ipc.channel import Channel
 from prefork.ipc.messages import RunHook, ZygoteFailed, ZygoteReady, clip
+from prefork.ipc.metricregion import REGION_BYTES
+from prefork.ipc.registry import registry
 from prefork.ipc.scoreboard import Place
 from prefork.observe.log import Log
 from prefork.observe.sinks import sink_of
@@ -113,9 +115,12 @@ def _prepare(boot: Boot, channel: Channel, environment: Mapping[str, str]) -> _I
     Identity(boot.uid, boot.gid, tuple(boot.groups)).drop()
     hygiene.die_with_parent(boot.master_pid)
     _enter_application_directory(settings)
+    if boot.metrics_fd is not None:
+        registry.attach(boot.metrics_fd, boot.metrics_at)
     mode = "auto" if boot.trial and settings.app.preload == "never" else settings.app.preload
     sink = sink_of(boot.log_fd, settings.log.format, settings.log.config)
     log = Log(sink, settings.log.level, role="zygote", pid=os.getpid(), gen=boot.generation)
+    registry.on_full = metrics_full(log)
     sockets = open_sockets()
     if mode != "never" and not boot.unsafe_note:
         configure_logging(settings)
@@ -181,7 +186,7 @@ def _restart(boot: Boot, note: str, channel: Channel, environment: Mapping[str, 
     inherited = [channel.fileno(), fd, boot.stacks_fd, boot.log_fd, *(number for number, _ in boot.listeners)]
     inherited += [
         number
-        for number in (boot.access_fd, boot.slow_fd, boot.baton_fd, boot.scoreboard_fd)
+        for number in (boot.access_fd, boot.slow_fd, boot.baton_fd, boot.scoreboard_fd, boot.metrics_fd)
         if number is not None
     ]
     hygiene.flush_streams()
@@ -222,6 +227,9 @@ def _live_as_worker(image: _Image, birth: Birth) -> NoReturn:
         worker=birth.slot,
         gen=boot.generation,
     )
+    registry.on_full = metrics_full(log)
+    if boot.metrics_fd is not None:
+        registry.attach(boot.metrics_fd, birth.metrics)
     code = 1
     try:
         run(
@@ -256,6 +264,17 @@ def _run_errand(image: _Image, order: RunHook) -> NoReturn:
     has_application = image.application is not None
     run_errand(order, image.settings, boot.master_pid, log, has_application=has_application, title=title)
     hygiene.leave(0)
+
+
+def metrics_full(log: Log) -> Callable[[str], None]:
+    """What is told when the application counts more than there is room for."""
+
+    def tell(name: str) -> None:
+        room = f"a process has {REGION_BYTES >> 10} KiB for its metrics"
+        hint = f"{room}: labels with few different values (no ids, no paths) need less"
+        log.warning("metrics_full", metric=name, hint=hint)
+
+    return tell
 
 
 def _place(boot: Boot, birth: Birth) -> Place | None:
