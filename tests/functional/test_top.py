@@ -127,7 +127,7 @@ def test_recycling_a_worker_and_a_server_that_comes_back(
     server.reload()
     terminal.wait_for(r"^.* serving  generation 2 ")
     server.stop()
-    terminal.wait_for(r"^no server is running at .*trying again")
+    terminal.wait_for(r"^as it was .* ago, trying again: no server is running at ")
     again = server_factory(settings, directory=server.directory).wait_ready()
     terminal.wait_for(rf"serving  generation 1 .* pid {again.pid} ")
 

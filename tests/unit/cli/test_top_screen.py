@@ -211,7 +211,7 @@ def test_a_server_that_goes_and_comes_back(session: Session, clock: Clock) -> No
     session.hear(Lost("no server is running at /x"))
     clock.now = 7.0
     session.hear(Lost("no server is running at /x"))
-    assert session.problem == "no server is running at /x; as it was 7.0s ago, trying again"
+    assert session.problem == "as it was 7.0s ago, trying again: no server is running at /x"
     session.hear(sample(server(worker(1), pid=5000, uptime_s=1.0)))
     assert session.problem == ""
     assert session.message == "the server was started anew (pid 4700 before)"

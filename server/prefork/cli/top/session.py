@@ -45,7 +45,6 @@ class Session:
         self.pane_title = ""
         self.pane_lines: list[str] = []
         self._lost: Lost | None = None
-        self._lost_at_s = 0.0
         self._message = ""
         self._message_until_s = 0.0
 
@@ -57,8 +56,6 @@ class Session:
             case Sample():
                 self._hear_sample(news)
             case Lost():
-                if self._lost is None:
-                    self._lost_at_s = self._clock()
                 self._lost = news
             case Done(what=TakeStacks(worker=worker)):
                 self._hear_stacks(worker, news)
@@ -144,7 +141,7 @@ class Session:
         """Why there is nothing newer."""
         if self._lost is None:
             return ""
-        return f"{self._lost.why}; as it was {text.age(self._clock() - self.sample.at_s)} ago, trying again"
+        return f"as it was {text.age(self._clock() - self.sample.at_s)} ago, trying again: {self._lost.why}"
 
 
 def request_of(effect: Effect) -> Request | None:
