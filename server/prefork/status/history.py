@@ -43,6 +43,8 @@ class Point(msgspec.Struct, frozen=True):
     threads: int
     waiting: int
     """Connections that waited to be accepted, at its end."""
+    cpu: float
+    """CPUs that the workers used, all together."""
 
 
 class History:
@@ -94,6 +96,7 @@ def _point(before: Status, now: Status, step_s: float, wall_s: float) -> Point:
         busy=sum(worker.busy for worker in now.workers),
         threads=sum(worker.threads for worker in now.workers),
         waiting=sum(queue.length for queue in now.queues),
+        cpu=round(max(0.0, now.cpu_s - before.cpu_s) / step_s, 3),
     )
 
 

@@ -19,7 +19,7 @@ from prefork.status.history import Point
 from prefork.status.source import Answer
 from support.statuses import status, worker
 
-POINT = Point(5.0, 1.0, 2.0, 0.0, None, None, None, 0, 1, 0)
+POINT = Point(5.0, 1.0, 2.0, 0.0, None, None, None, 0, 1, 0, 0.5)
 
 
 class Master:

@@ -23,19 +23,28 @@ def at(uptime_s: float, requests: int, **values: object) -> Status:
 
 def test_rates_and_quantiles_are_those_of_the_time_between() -> None:
     history = History()
-    history.add(at(10, 1000, duration=histogram(*[9.0] * 1000)), T)
+    history.add(at(10, 1000, duration=histogram(*[9.0] * 1000), cpu_s=7.0), T)
     later = histogram(*[9.0] * 1000, *[0.010] * 98, *[0.9] * 2)
     queue = QueueStatus(address="a", length=4, highest=9, limit=128)
     workers = [worker(1, busy=2), worker(2, busy=1)]
     history.add(
-        at(12, 1100, duration=later, queued=histogram(0.02), queues=[queue, queue], workers=workers), T + 2
+        at(
+            12,
+            1100,
+            duration=later,
+            queued=histogram(0.02),
+            queues=[queue, queue],
+            workers=workers,
+            cpu_s=8.0,
+        ),
+        T + 2,
     )
     (point,) = history.since(0)
     assert (point.at_s, point.step_s, point.rate, point.errors) == (T + 2, 2.0, 50.0, 5.0)
     assert point.p50_s == pytest.approx(0.010, rel=0.25)
     assert point.p99_s == pytest.approx(0.9, rel=0.25)
     assert point.wait_p99_s == pytest.approx(0.02, rel=0.25)
-    assert (point.busy, point.threads, point.waiting) == (3, 4, 8)
+    assert (point.busy, point.threads, point.waiting, point.cpu) == (3, 4, 8, 0.5)
 
 
 def test_without_requests_there_is_no_quantile() -> None:
