@@ -177,6 +177,28 @@ def test_a_master_that_hangs_is_found(service: Service) -> None:
     service.box.wait_for("prefork", "ActiveState", "active")
     assert service.pid != pid and service.get().startswith("1 ")
     assert "watchdog" in service.box.journal("prefork").lower()
+    # What systemd ends it with leaves its stack in the journal.
+    service.kill(service.pid, "ABRT")
+    service.box.wait_for("prefork", "NRestarts", "2")
+    assert "supervisor.py" in service.box.journal("prefork")
+
+
+def test_orders_in_the_middle_of_others(service: Service) -> None:
+    slow = "import time; time.sleep(60)"
+    service.release(1, slow)
+    service.box.run("systemctl", "start", "--no-block", "prefork")
+    service.box.wait_for("prefork", "StatusText", "starting: the application is imported")
+    service.systemctl("stop")
+    assert service.show("Result") == "success" and service.show("ActiveState") == "inactive"
+    service.release(1)
+    service.systemctl("start")
+    service.release(2, slow)
+    service.box.run("systemctl", "reload", "--no-block", "prefork")
+    service.box.wait_for("prefork", "ActiveState", "reloading")
+    assert service.get().startswith("1 ")
+    service.release(3)
+    service.systemctl("restart")
+    assert service.show("ActiveState") == "active" and service.get().startswith("3 ")
 
 
 def test_slow_boots_reloads_and_stops_get_their_time(service: Service) -> None:

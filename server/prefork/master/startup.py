@@ -5,6 +5,7 @@ Owns: the order of start-up and of the end. Runs in: master. Must not know: what
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 import time
@@ -23,7 +24,7 @@ from prefork.ipc.scoreboard import Scoreboard
 from prefork.master.control import ControlSocket, open_control
 from prefork.master.events import Event, ReloadAsked
 from prefork.master.generations import Generations
-from prefork.master.handover import Handover, StatusState, take
+from prefork.master.handover import Handover, Remembered, StatusState, take
 from prefork.master.hookcalls import HookCalls
 from prefork.master.journal import Journal
 from prefork.master.links import Links
@@ -42,7 +43,7 @@ from prefork.master.state import Pool
 from prefork.master.statsd import Statsd
 from prefork.master.statuskeeper import StatusKeeper
 from prefork.master.supervisor import Supervisor
-from prefork.master.takeover import describe, restore_links, restore_resources
+from prefork.master.takeover import describe, replace_memory, restore_links, restore_resources
 from prefork.master.upgrade import Program, Upgrade
 from prefork.net.backlog import effective_backlog
 from prefork.settings.model import Settings
@@ -61,6 +62,7 @@ class _Held(msgspec.Struct, frozen=True):
     """Connections of those who wait for the end of an upgrade."""
     status: Sequence[StatusState] = ()
     """Status processes of the program before this one."""
+    remembered: Remembered = Remembered()
 
 
 class _Means(msgspec.Struct, frozen=True):
@@ -80,6 +82,8 @@ def serve(
 
     Raises PreforkError for everything that is wrong before the pool exists.
     """
+    # If this process hangs, a watchdog ends it with SIGABRT: its stack is all there is to learn from.
+    faulthandler.enable(2)
     # Before anything that starts others: it is meant for this process alone.
     service = Service(systemd.take(os.environ, os.getpid()))
     try:
@@ -120,12 +124,14 @@ def _supervise(held: _Held, means: _Means, inbox: SignalInbox, program: Program 
 
     def written_down(waiting: Sequence[int]) -> Handover:
         status = status_keeper.handed_over()
-        return describe(pool, means.links, generations, control, held.pid_file, waiting, status)
+        remembered = snapshots.remembered()
+        return describe(pool, means.links, generations, control, held.pid_file, waiting, status, remembered)
 
     stack_taking = StackTaking(means.processes.kill, time.monotonic)
     overseer = Overseer(pool, means.processes, generations, generations.board, stack_taking, time.monotonic)
     upgrade = Upgrade(means.processes, program, written_down, means.service.hand_over)
     snapshots = Snapshots(pool, generations, ListenQueues(generations), time.monotonic)
+    snapshots.remember(held.remembered)
     status_keeper = StatusKeeper(
         means.processes,
         means.links,
@@ -247,7 +253,7 @@ def _take_over(handover: Handover, means: _Means) -> _Held:
     control = ControlSocket(listener, time.monotonic)
     cleanup.callback(control.close, Result(ok=False, error="the server has ended"))
     cleanup.callback(os.close, handover.baton_fd)
-    board = Scoreboard.inherited(handover.board_fd)
+    board = Scoreboard.inherited(handover.board_fd, handover.remembered.counted)
     cleanup.callback(board.close)
     known = handover.metrics_fd >= 0
     metrics = MetricStore.inherited(handover.metrics_fd, handover.metrics_owners) if known else MetricStore()
@@ -266,9 +272,17 @@ def _take_over(handover: Handover, means: _Means) -> _Held:
         metrics,
     )
     generations.restore(resources)
+    replace_memory(means.links, generations)
     cleanup.callback(generations.close)
     return _Held(
-        handover.pool, generations, control, pid_file, ReloadAsked(), handover.waiting, handover.status
+        handover.pool,
+        generations,
+        control,
+        pid_file,
+        ReloadAsked(),
+        handover.waiting,
+        handover.status,
+        handover.remembered,
     )
 
 
