@@ -11,6 +11,7 @@ are named and left out.
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import shutil
 import subprocess
@@ -23,6 +24,8 @@ from harness.operations import OPERATIONS, operate
 from harness.report import plot, setting, table
 from harness.servers import PEERS, StartError, running
 from harness.workloads import WORKLOADS
+
+import prefork
 
 PLOTTED = ["unique", "browser", "hello", "close"]
 
@@ -140,6 +143,8 @@ def main() -> None:
     servers = [name for name in chosen(options.servers, [*PEERS], "server") if PEERS[name].version]
     workloads = chosen(options.workloads, [*WORKLOADS], "workload")
     operations = chosen(options.operations, [operation.name for operation in OPERATIONS], "operation")
+    # As pip does for the others: an editable installation would be compiled anew by each process where byte code is not written.
+    compileall.compile_dir(Path(prefork.__file__).parent, quiet=2)
     with tempfile.TemporaryDirectory() as directory:
         comparison = Comparison(servers, Path(directory))
         for number in range(options.rounds):
