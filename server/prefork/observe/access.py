@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from prefork.observe.access_format import AccessEntry, Format
+from prefork.observe.access_entry import AccessEntry, Format
 
 BATCH = 64
 """Lines that are held back at most."""

@@ -32,8 +32,8 @@ import string
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
-
+from prefork.observe.access_entry import CONNECTION, NOBODY, REQUEST_ID, AccessEntry, Format, Origin
+from prefork.observe.access_json import json_format
 from prefork.observe.clock import SECOND_NS, clf_time, once_a_second, utc_time
 
 PRESETS: Mapping[str, str] = {
@@ -41,37 +41,6 @@ PRESETS: Mapping[str, str] = {
     "combined": '{addr} - {user} [{time}] "{request}" {status} {bytes} "{referer}" "{user_agent}"',
 }
 JSON = "json"
-
-REQUEST_ID = "prefork.request_id"
-"""The key of environ."""
-
-
-class AccessEntry(msgspec.Struct, gc=False):
-    """One answered request, raw. `environ` is the WSGI one; the application may have changed it."""
-
-    environ: Mapping[str, Any]
-    status: int
-    body_bytes: int
-    duration_ns: int
-    now_ns: int
-    """Unix time at the end of the response."""
-    queued_ns: int = 0
-    """How long it waited for its turn."""
-    bytes_in: int = 0
-
-
-class Origin(msgspec.Struct, frozen=True):
-    """The process that writes the lines."""
-
-    worker: int = 0
-    generation: int = 0
-    pid: int = 0
-
-
-NOBODY = Origin()
-
-Format = Callable[[AccessEntry], bytes]
-"""One entry as one line with its newline."""
 
 _Getter = Callable[[AccessEntry], object]
 
@@ -93,7 +62,7 @@ def needs_request_id(text: str) -> bool:
 def compile_format(text: str, origin: Origin = NOBODY) -> Format:
     """The function that writes entries in the format `text`. Raises ValueError with one line if it is bad."""
     if text == JSON:
-        return _json_format(origin)
+        return json_format(origin)
     exact = _text_format(_parse(PRESETS.get(text, text), origin))
     return _apache_format(exact, combined=text == "combined") if text in PRESETS else exact
 
@@ -167,77 +136,9 @@ _HARMLESS = bytes(code for code in range(0x20, 0x7F) if chr(code) not in '"\\')
 """Printable ASCII but for the quote and the backslash."""
 
 
-class _Line(msgspec.Struct, gc=False):
-    """The keys of a JSON line, in their order."""
-
-    time: str
-    addr: str | None
-    user: str | None
-    method: str | None
-    path: str | None
-    query: str | None
-    protocol: str | None
-    host: str | None
-    referer: str | None
-    user_agent: str | None
-    request_id: str | None
-    tls: str | None
-    status: int
-    bytes: int
-    bytes_in: int
-    duration_us: int
-    queue_us: int
-    connection: int | None
-    connection_request: int | None
-    worker: int
-    gen: int
-    pid: int
-
-
-def _json_format(origin: Origin) -> Format:
-    encode = msgspec.json.Encoder().encode
-    time_of = once_a_second(utc_time)
-    worker, generation, pid = origin.worker, origin.generation, origin.pid
-
-    def format_entry(entry: AccessEntry) -> bytes:
-        now_ns = entry.now_ns
-        get = entry.environ.get
-        path, _, query = str(get("RAW_URI") or "").partition("?")
-        connection, number = get(_CONNECTION) or (None, None)
-        line = _Line(
-            f"{time_of(now_ns)}.{now_ns // 1_000_000 % 1000:03d}Z",
-            _json_text(get("REMOTE_ADDR")),
-            _json_text(get("REMOTE_USER")),
-            _json_text(get("REQUEST_METHOD")),
-            _json_text(path),
-            _json_text(query),
-            _json_text(get("SERVER_PROTOCOL")),
-            _json_text(get("HTTP_HOST")),
-            _json_text(get("HTTP_REFERER")),
-            _json_text(get("HTTP_USER_AGENT")),
-            _json_text(get(REQUEST_ID)),
-            _json_text(get("SSL_PROTOCOL")),
-            entry.status,
-            entry.body_bytes,
-            entry.bytes_in,
-            entry.duration_ns // 1000,
-            entry.queued_ns // 1000,
-            connection,
-            number,
-            worker,
-            generation,
-            pid,
-        )
-        return encode(line) + b"\n"
-
-    return format_entry
-
-
 # What the client sent -------------------------------------------------------------------------------
 
 _Environ = Mapping[str, Any]
-
-_CONNECTION = "prefork.connection"
 
 
 def _path(environ: _Environ) -> str:
@@ -257,12 +158,12 @@ def request_of(environ: _Environ) -> str | None:
 
 
 def _connection(environ: _Environ) -> str | None:
-    found = environ.get(_CONNECTION)
+    found = environ.get(CONNECTION)
     return str(found[0]) if found else None
 
 
 def _connection_request(environ: _Environ) -> str | None:
-    found = environ.get(_CONNECTION)
+    found = environ.get(CONNECTION)
     return str(found[1]) if found else None
 
 
@@ -348,13 +249,3 @@ def _escape_char(match: re.Match[str]) -> str:
     code = ord(match.group())
     # WSGI strings are latin-1; a larger code is something the application put into the environ.
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def _json_text(value: object) -> str | None:
-    r"""None for what is not there; what was sent as UTF-8 as itself, other bytes as `\xNN`."""
-    if not value:
-        return None
-    text = value if type(value) is str else str(value)
-    if text.isascii():
-        return text
-    return text.encode("latin-1", "backslashreplace").decode("utf-8", "backslashreplace")

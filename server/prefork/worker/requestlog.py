@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from prefork.observe.access import AccessLog, Writer, access_filter
-from prefork.observe.access_format import Origin, compile_format, needs_request_id, request_of
+from prefork.observe.access_entry import Origin
+from prefork.observe.access_format import compile_format, needs_request_id, request_of
 from prefork.observe.log import Log
 from prefork.observe.sinks import open_sink
 from prefork.observe.writer import LineWriter

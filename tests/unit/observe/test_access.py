@@ -16,9 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefork.observe.access import AccessLog, access_filter
+from prefork.observe.access_entry import AccessEntry, Origin
 from prefork.observe.access_format import (
-    AccessEntry,
-    Origin,
     access_format_problem,
     compile_format,
     needs_request_id,
@@ -333,7 +332,8 @@ def test_a_line_too_long_for_a_pipe_stays_one_line() -> None:
 WRITER = """
     import os, sys
     from prefork.observe.access import AccessLog
-    from prefork.observe.access_format import Origin, compile_format
+    from prefork.observe.access_entry import Origin
+    from prefork.observe.access_format import compile_format
     from prefork.observe.writer import LineWriter
     fd, worker = int(sys.argv[1]), int(sys.argv[2])
     form = compile_format('{worker} {bytes} "{user_agent}"', Origin(worker=worker))
