@@ -58,6 +58,8 @@ class MetricStore:
             # Nobody may make it shorter under the others (SIGBUS).
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
         self.fd = fd
+        self.replaced = False
+        """It stands in the place of one that could not be read."""
         self.on_full: Callable[[], None] = lambda: None
         """Called when what a process had counted cannot be kept."""
         self._head = mmap.mmap(fd, PAGE)
@@ -82,6 +84,7 @@ class MetricStore:
             os.dup2(fresh.fd, fd, inheritable=False)
             os.close(fresh.fd)
             fresh.fd = fd
+            fresh.replaced = True
             return fresh
         store = cls(fd)
         store._end = os.fstat(fd).st_size

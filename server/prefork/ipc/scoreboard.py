@@ -21,12 +21,22 @@ import fcntl
 import mmap
 import os
 import struct
+from collections.abc import Mapping
 from operator import add
+from typing import Any
 
 import msgspec
 
 from prefork.ipc.seat import COUNTERS_AT, SEAT_BYTES, Running, Seat, mark_wanted, read_number, read_running
-from prefork.ipc.totals import COUNTERS, COUNTERS_BYTES, Totals, read_counters, totals, write_counters
+from prefork.ipc.totals import (
+    COUNTERS,
+    COUNTERS_BYTES,
+    Totals,
+    counters_by_name,
+    read_counters,
+    totals,
+    write_counters,
+)
 
 VERSION = 2
 """Of the layout. A worker that knows another one keeps its row to itself."""
@@ -114,6 +124,8 @@ class Scoreboard:
     """All rows, as the master hands them out, reads and collects them."""
 
     def __init__(self) -> None:
+        self.replaced = False
+        """It stands in the place of one that could not be read."""
         self.fd = os.memfd_create("prefork-scoreboard", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(self.fd, PAGE)
         fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
@@ -125,9 +137,16 @@ class Scoreboard:
         self._gone, self._gone_connections = [0] * COUNTERS, 0
 
     @classmethod
-    def inherited(cls, fd: int) -> Scoreboard:
-        """The one that had this descriptor before the process executed a program anew; its rows follow each other."""
+    def inherited(cls, fd: int, counted: Mapping[str, Any] | None = None) -> Scoreboard:
+        """The one that had this descriptor before the process executed a program anew; its rows follow each other.
+
+        If that was a release with another layout: an empty one under the same descriptor (`replaced`), which goes on from
+        `counted`, what that function gave there. Those who have the old one mapped write to it for nobody."""
+        head = os.pread(fd, _FILE.size, 0)
+        if len(head) != _FILE.size or _FILE.unpack(head) != _file_head():
+            return cls._instead_of(fd, counted or {})
         board = cls.__new__(cls)
+        board.replaced = False
         board.fd = fd
         os.set_inheritable(fd, False)
         board._file = mmap.mmap(fd, PAGE)
@@ -146,6 +165,22 @@ class Scoreboard:
                 board._free.setdefault(row_bytes(seats), []).append(board._end)
             board._end += row_bytes(seats)
         return board
+
+    @classmethod
+    def _instead_of(cls, fd: int, counted: Mapping[str, Any]) -> Scoreboard:
+        board = cls()
+        os.dup2(board.fd, fd, inheritable=False)
+        os.close(board.fd)
+        board.fd = fd
+        board.replaced = True
+        board._gone, board._gone_connections = counters_by_name(counted)
+        write_counters(board._file, _GONE, board._gone)
+        _NUMBER.pack_into(board._file, _GONE_CONNECTIONS, board._gone_connections)
+        return board
+
+    def counted(self) -> dict[str, Any]:
+        """All totals by name, for a program with another layout."""
+        return self.totals()._asdict()
 
     def assign(self, worker: int, number: int, generation: int, seats: int) -> int:
         """A clean row for a worker that is about to be forked; returns its offset. Raises OSError."""

@@ -7,10 +7,10 @@ where in the memory they lie.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from mmap import mmap
 from operator import add
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from prefork.ipc.histogram import BUCKETS, merge
 
@@ -84,3 +84,15 @@ def totals(counters: Sequence[int], connections: int) -> Totals:
     """Counters by their names."""
     numbers = [*counters[CLASSES : CLASSES + 5], *counters[BYTES_IN:DURATION], connections]
     return Totals._make([*numbers, tuple(counters[DURATION:QUEUED]), tuple(counters[QUEUED:COUNTERS])])
+
+
+def counters_by_name(counted: Mapping[str, Any]) -> tuple[list[int], int]:
+    """The other way: (counters, connections) of `Totals._asdict()`, perhaps of another release. What it does not have is 0,
+    and so is a histogram with other buckets."""
+    numbers = [max(int(counted.get(name, 0)), 0) for name in Totals._fields[:12]]
+    histograms = [
+        [max(int(each), 0) for each in found] if len(found) == BUCKETS else [0] * BUCKETS
+        for found in (counted.get(name, ()) for name in ("duration", "queued"))
+    ]
+    unnamed = [0] * (BYTES_IN - 5)
+    return [*numbers[:5], *unnamed, *numbers[5:11], *histograms[0], *histograms[1]], numbers[11]

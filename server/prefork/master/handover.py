@@ -16,6 +16,7 @@ import msgspec
 
 from prefork.errors import ConfigError
 from prefork.identity import Identity
+from prefork.ipc.status import ReloadStatus
 from prefork.master.state import Pool
 from prefork.master.tlsfiles import TlsFiles
 from prefork.net.address import parse_address
@@ -103,6 +104,19 @@ class ResourcesState(msgspec.Struct, frozen=True, kw_only=True):
     """How each of the listeners is spoken to, where settings do not say it one for one."""
 
 
+class Remembered(msgspec.Struct, frozen=True, kw_only=True):
+    """What a status tells of the past."""
+
+    started: float | None = None
+    """Monotonic seconds."""
+    history: list[tuple[float, ReloadStatus]] = []
+    """(monotonic seconds, what ended then), oldest first."""
+    highest: dict[str, int] = {}
+    """The longest queue that was seen at each address."""
+    counted: dict[str, int | list[int]] = {}
+    """By all workers so far: for a release that cannot read the scoreboard."""
+
+
 class Handover(msgspec.Struct, frozen=True, kw_only=True):
     """The document."""
 
@@ -130,6 +144,7 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
     """Channels: worker -> descriptor, generation -> descriptor."""
     zygotes: dict[int, int]
     status: list[StatusState] = []
+    remembered: Remembered = Remembered()
 
     def descriptors(self) -> Iterator[int]:
         """Those that the next program needs, besides the standard streams."""

@@ -15,6 +15,7 @@ from prefork.ipc.status import CountersStatus, GenerationStatus, RequestStatus, 
 from prefork.ipc.totals import Totals
 from prefork.master.cpu import cpu_s
 from prefork.master.generations import Generations
+from prefork.master.handover import Remembered
 from prefork.master.history import History
 from prefork.master.queues import ListenQueues
 from prefork.master.state import Generation, GenerationPhase, Pool, Slot, Stop, Worker
@@ -45,6 +46,22 @@ class Snapshots:
         generations.log.follow(self.history.hear)
         self._tallies = Tallies()
         generations.log.follow(self._tallies.hear)
+
+    def remembered(self) -> Remembered:
+        """For the program that comes after an upgrade."""
+        return Remembered(
+            started=self.started,
+            history=self.history.entries,
+            highest=dict(self._queues.highest),
+            counted=self._generations.board.counted(),
+        )
+
+    def remember(self, remembered: Remembered) -> None:
+        """After an upgrade."""
+        if remembered.started is not None:
+            self.started = remembered.started
+        self.history.restore(remembered.history)
+        self._queues.restore(remembered.highest)
 
     def take(self) -> Status:
         """How things are now."""

@@ -34,6 +34,7 @@ from prefork.master.overseer import Overseer
 from prefork.master.pidfile import PidFile
 from prefork.master.processes import Processes, SystemProcesses, keep_from_children
 from prefork.master.queues import ListenQueues
+from prefork.master.queuewatch import QueueWatch
 from prefork.master.resources import LoadSettings
 from prefork.master.service import Service
 from prefork.master.signals import SignalInbox
@@ -46,6 +47,7 @@ from prefork.master.supervisor import Supervisor
 from prefork.master.takeover import describe, replace_memory, restore_links, restore_resources
 from prefork.master.upgrade import Program, Upgrade
 from prefork.net.backlog import effective_backlog
+from prefork.net.overflows import listen_overflows
 from prefork.settings.model import Settings
 from prefork.version import __version__
 
@@ -130,7 +132,9 @@ def _supervise(held: _Held, means: _Means, inbox: SignalInbox, program: Program 
     stack_taking = StackTaking(means.processes.kill, time.monotonic)
     overseer = Overseer(pool, means.processes, generations, generations.board, stack_taking, time.monotonic)
     upgrade = Upgrade(means.processes, program, written_down, means.service.hand_over)
-    snapshots = Snapshots(pool, generations, ListenQueues(generations), time.monotonic)
+    queues = ListenQueues(generations)
+    queue_watch = QueueWatch(queues, generations.log, listen_overflows, time.monotonic)
+    snapshots = Snapshots(pool, generations, queues, time.monotonic)
     snapshots.remember(held.remembered)
     status_keeper = StatusKeeper(
         means.processes,
@@ -156,6 +160,7 @@ def _supervise(held: _Held, means: _Means, inbox: SignalInbox, program: Program 
         status_keeper,
         means.service,
         statsd,
+        queue_watch,
         time.monotonic,
     )
     hook_calls = HookCalls(pool, means.links, generations.log.warn_with, time.monotonic)

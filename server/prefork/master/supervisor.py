@@ -33,6 +33,7 @@ from prefork.master.oom import OomCounter
 from prefork.master.overseer import Overseer
 from prefork.master.plan import next_deadline, plan
 from prefork.master.processes import Exit, Processes
+from prefork.master.queuewatch import QueueWatch
 from prefork.master.service import Service
 from prefork.master.signals import SignalInbox
 from prefork.master.snapshot import Snapshots
@@ -80,6 +81,7 @@ class Supervisor:
         status_keeper: StatusKeeper,
         service: Service,
         statsd: Statsd,
+        queue_watch: QueueWatch,
         clock: Callable[[], float],
     ) -> None:
         self._pool = pool
@@ -92,6 +94,7 @@ class Supervisor:
         self._status_keeper = status_keeper
         self._service = service
         self._statsd = statsd
+        self._queue_watch = queue_watch
         self._oom = OomCounter()
         self._clock = clock
         self._doorbell = Doorbell(links)
@@ -151,6 +154,7 @@ class Supervisor:
         self._happened(self._overseer.look())
         self._desk.turn()
         self._statsd.turn()
+        self._queue_watch.turn()
         # Last: a sign of life is for a turn that came to its end.
         self._service.turn()
 
@@ -171,6 +175,7 @@ class Supervisor:
             self._status_keeper.deadline,
             self._service.deadline,
             self._statsd.deadline,
+            self._queue_watch.deadline,
         )
         deadline = min((each for each in times if each is not None), default=None)
         if deadline is None:

@@ -10,9 +10,10 @@ import os
 from collections.abc import Sequence
 
 from prefork.ipc.channel import Channel
+from prefork.ipc.messages import TakeListeners
 from prefork.master.control import ControlSocket
 from prefork.master.generations import Generations
-from prefork.master.handover import Handover, ResourcesState, SocketState, StatusState
+from prefork.master.handover import Handover, Remembered, ResourcesState, SocketState, StatusState
 from prefork.master.links import Links
 from prefork.master.pidfile import PidFile
 from prefork.master.resources import Resources
@@ -30,6 +31,7 @@ def describe(
     pid_file: PidFile | None,
     waiting: Sequence[int],
     status: Sequence[StatusState] = (),
+    remembered: Remembered | None = None,
 ) -> Handover:
     """All of it. `waiting`: connections of those who wait for the end of the upgrade."""
     listeners: list[Listener] = []
@@ -53,6 +55,7 @@ def describe(
         workers={worker: channel.fileno() for worker, channel in links.workers.items()},
         zygotes={number: channel.fileno() for number, channel in links.zygotes.items()},
         status=list(status),
+        remembered=remembered or Remembered(),
     )
 
 
@@ -111,3 +114,12 @@ def restore_links(handover: Handover, links: Links) -> None:
         links.add_zygote(number, Channel.from_fd(fd))
     for worker, fd in handover.workers.items():
         links.add_worker(worker, Channel.from_fd(fd))
+
+
+def replace_memory(links: Links, generations: Generations) -> None:
+    """Zygotes get what this program made in the place of memory that it could not read, so that no worker looks for its part of
+    the one in the other."""
+    targets = [each.fd for each in (generations.board, generations.metrics) if each.replaced]
+    if targets:
+        for number in links.zygotes:
+            links.tell_zygote(number, TakeListeners(targets=targets), targets)

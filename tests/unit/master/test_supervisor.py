@@ -59,7 +59,8 @@ def run(faults: int, log_fd: int) -> int:
     )
     service = SimpleNamespace(deadline=None, turn=list)
     statsd = SimpleNamespace(deadline=None, turn=list)
-    parts += (status_keeper, service, statsd)
+    queue_watch = SimpleNamespace(deadline=None, turn=list)
+    parts += (status_keeper, service, statsd, queue_watch)
     loop = supervisor.Supervisor(pool, *parts, clock=lambda: 0.0)
     return loop.run(PauseAsked())
 
