@@ -88,6 +88,22 @@ def resolve(user: str | None, group: str | None) -> Identity:
     return identity
 
 
+def login_environment(identity: Identity) -> dict[str, str | None]:
+    """What the environment says of the user, if `identity` is another one than ours: root's HOME is no place for its programs.
+
+    The variables that systemd sets for `User=` (systemd.exec(5), "Environment Variables in Spawned Processes"); None: not set.
+    An id without an account has "/" for its home.
+    """
+    if identity.uid is None or identity.is_current:
+        return {}
+    try:
+        entry = pwd.getpwuid(identity.uid)
+    except KeyError:
+        return {"HOME": "/", "USER": None, "LOGNAME": None, "SHELL": None}
+    name = entry.pw_name
+    return {"HOME": entry.pw_dir or "/", "USER": name, "LOGNAME": name, "SHELL": entry.pw_shell or None}
+
+
 class _Account(msgspec.Struct, frozen=True):
     uid: int
     name: str | None

@@ -8,7 +8,7 @@ import os
 def me() -> str:
     umask = os.umask(0)
     os.umask(umask)
-    return f"uid={os.getresuid()} gid={os.getresgid()} groups={os.getgroups()} umask={umask:#o}"
+    return f"uid={os.getresuid()} gid={os.getresgid()} groups={os.getgroups()} umask={umask:#o} home={os.environ.get('HOME')}"
 
 
 AT_IMPORT = me()

@@ -18,6 +18,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import sys
 from collections.abc import Callable
@@ -264,6 +265,7 @@ def test_the_application_never_runs_as_root(server_factory: ServerFactory) -> No
     assert at_import == at_request
     assert "uid=(65534, 65534, 65534)" in at_import
     assert "umask=0o27" in at_import
+    assert f"home={pwd.getpwnam('nobody').pw_dir}" in at_import
     (worker,) = server.workers()
     assert psutil.Process(server.pid).uids().real == 0
     assert psutil.Process(worker).uids() == (65534, 65534, 65534)

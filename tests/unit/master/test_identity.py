@@ -12,7 +12,7 @@ import pytest
 
 from prefork import identity
 from prefork.errors import ConfigError
-from prefork.identity import Identity, resolve
+from prefork.identity import Identity, login_environment, resolve
 from support.child import run
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -235,6 +235,20 @@ def test_problems(user: str | None, group: str | None, problem: str) -> None:
     assert problem in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 78
+
+
+def test_the_environment_says_who_it_is() -> None:
+    entry = pwd.getpwnam("nobody")
+    assert login_environment(Identity(entry.pw_uid, entry.pw_gid)) == {
+        "HOME": entry.pw_dir,
+        "USER": "nobody",
+        "LOGNAME": "nobody",
+        "SHELL": entry.pw_shell,
+    }
+    nobody_at_all = login_environment(Identity(4_000_000_000, 1))
+    assert nobody_at_all == {"HOME": "/", "USER": None, "LOGNAME": None, "SHELL": None}
+    assert login_environment(Identity()) == {}
+    assert login_environment(Identity(os.geteuid(), os.getegid())) == {}
 
 
 def test_it_travels_to_the_zygote_as_plain_data() -> None:
