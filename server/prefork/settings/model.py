@@ -331,8 +331,10 @@ class RequestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ] = 240
     keepalive_timeout: Annotated[
         float,
-        Duration(),
-        Meta(description="Time that a connection may wait for its next request."),
+        Duration(at_least=0.0),
+        Meta(
+            description="Time that a connection may wait for its next request. 0: a connection is closed after its response."
+        ),
     ] = 5.0
     slow: Annotated[
         float,

@@ -113,10 +113,14 @@ class Acceptor:
         self._listening = True
         self.deadline = NEVER
         self._loop.forget(self)
-        for fd, door in self._doors.items():
-            self._loop.add(fd, LISTEN, self._callback(door), ahead=self._pass_baton)
-        if self._baton_fd is not None:
-            self._loop.add(self._baton_fd, LISTEN, self._take_baton)
+        try:
+            for fd, door in self._doors.items():
+                self._loop.add(fd, LISTEN, self._callback(door), ahead=self._pass_baton)
+            if self._baton_fd is not None:
+                self._loop.add(self._baton_fd, LISTEN, self._take_baton)
+        except OSError as error:
+            self._cannot_accept(error)
+            self._rest()
 
     def pause(self) -> None:
         """Leaves new connections to the other workers."""

@@ -511,12 +511,24 @@ class Connection:
 
     def _wait_for(self, events: int) -> None:
         if self._events != events:
-            if self._events:
-                self._home.loop.modify(self._fd, events)
-            else:
-                self._home.loop.add(self._fd, events, self.on_event)
+            try:
+                if self._events:
+                    self._home.loop.modify(self._fd, events)
+                else:
+                    self._home.loop.add(self._fd, events, self.on_event)
+            except OSError as error:
+                self._cannot_wait(error)
+                return
             self._events = events
         self._home.loop.watch(self)
+
+    def _cannot_wait(self, error: OSError) -> None:
+        """Nobody would tell what the client does: this connection ends, the others go on."""
+        self._home.context.log.warning("not_watched", error=str(error), client=self._exchange.client)
+        if self.phase is FLUSH:
+            self._abandon(error)
+        else:
+            self.close()
 
     def _forget_events(self) -> None:
         if self._events:

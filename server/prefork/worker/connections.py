@@ -35,6 +35,10 @@ HEAD_PATIENCE_S = 1.0
 """A head fits into the first packets of a connection. Who takes longer gives way to others, but only when there is no room."""
 
 
+FIRST_REQUEST_S = 2.0
+"""How long a new connection has for its first request in a worker that leaves, where none waits for a next one."""
+
+
 class TimeLimits(msgspec.Struct, frozen=True):
     """Seconds; see `[requests]` in the settings."""
 
@@ -137,6 +141,7 @@ class Connections:
             connection = Connection(self, sock, peer, environ, correct)
         except Exception as error:  # noqa: BLE001 - the constructor of a handler's subclass
             sock.close()
+            self.on_room()  # it may have arrived before, and counted
             self.context.log.error(
                 "handler_failed",
                 error=f"{type(error).__name__}: {error}",
@@ -151,10 +156,12 @@ class Connections:
     def arrive(self, preamble: Preamble) -> None:
         """A connection that does not speak HTTP yet; it counts."""
         self._arriving.add(preamble)
+        self._tell_count()
 
     def arrived(self, preamble: Preamble) -> None:
         """It speaks now, or is gone."""
         self._arriving.discard(preamble)
+        self._tell_count()
 
     def closed(self, connection: Connection) -> None:
         """Called by the connection, once."""
@@ -173,12 +180,16 @@ class Connections:
     def _tell_count(self) -> None:
         self.on_count(len(self) + self.overdue, self.opened)
 
+    def end_after_response(self) -> None:
+        """From now on each response says `Connection: close`."""
+        self.keep_alive = False
+        self.context.stamp.closing = True
+
     def drain(self) -> None:
         """No connection lives past its next response. Idle ones end by their time limit: to cut one now could meet a request
         that is already on its way (RFC 9112 section 9.6)."""
-        self.keep_alive = False
-        self.context.stamp.closing = True
-        latest = self.loop.now + self.times.keepalive_s
+        self.end_after_response()
+        latest = self.loop.now + (self.times.keepalive_s or FIRST_REQUEST_S)
         fresh: list[Connection | Preamble] = [*self._arriving]
         fresh += [connection for connection in self._members if connection.phase is Phase.FRESH]
         for connection in fresh:

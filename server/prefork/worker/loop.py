@@ -63,12 +63,13 @@ class EventLoop:
     def add(self, fd: int, events: int, callback: Callback, ahead: Callable[[], None] | None = None) -> None:
         """Calls `callback(event mask)` in each turn in which `fd` is ready (level-triggered).
 
-        `ahead` is called before anything else in a turn in which `fd` is ready and there is other work.
+        `ahead` is called before anything else in a turn in which `fd` is ready and there is other work. Raises OSError: no
+        memory, or as many watches as the user may have (ENOSPC; epoll_ctl(2), fs.epoll.max_user_watches).
         """
+        self._epoll.register(fd, events)
         self._callbacks[fd] = callback
         if ahead is not None:
             self._ahead[fd] = ahead
-        self._epoll.register(fd, events)
 
     def modify(self, fd: int, events: int) -> None:
         """Changes what `fd` is watched for."""

@@ -110,10 +110,12 @@ def _serve(
         keepalive_s=settings.requests.keepalive_timeout,
         s_per_byte=seconds_per_byte(settings.requests.min_rate),
     )
-    loop = EventLoop(time.monotonic, recheck_s=min(times.keepalive_s, times.write_s))
+    loop = EventLoop(time.monotonic, recheck_s=min(times.keepalive_s or times.write_s, times.write_s))
     connections = Connections(
         loop, time.monotonic, context, handler_class, _limits(settings), times, settings.workers.connections
     )
+    if not times.keepalive_s:
+        connections.end_after_response()
     doors = open_doors(boot.listeners, settings, boot.tls, connections)
     executor: InlineExecutor | ThreadExecutor
     if settings.workers.threads > 1:

@@ -205,10 +205,15 @@ class Preamble:
     def _wait_for(self, events: int) -> None:
         if self._events != events:
             loop, fd = self._home.loop, self.sock.fileno()
-            if self._events:
-                loop.modify(fd, events)
-            else:
-                loop.add(fd, events, self._on_event)
+            try:
+                if self._events:
+                    loop.modify(fd, events)
+                else:
+                    loop.add(fd, events, self._on_event)
+            except OSError as error:
+                self._home.context.log.warning("not_watched", error=str(error))
+                self.close()
+                return
             self._events = events
         self._home.loop.watch(self)
 

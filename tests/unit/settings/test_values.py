@@ -275,7 +275,7 @@ def test_a_number_of_workers_may_be_a_range() -> None:
         ("requests.header_timeout", 0.01),
         ("requests.body_timeout", 0.01),
         ("requests.write_timeout", 0.01),
-        ("requests.keepalive_timeout", 0.01),
+        ("requests.keepalive_timeout", 0.0),
     ],
 )
 def test_a_time_limit_has_bounds(key: str, least: float) -> None:

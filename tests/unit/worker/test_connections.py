@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from prefork.worker.connection import Phase
 from prefork.worker.connections import HEAD_PATIENCE_S
+from prefork.wsgi.handler import WSGIRequestHandler
 from support.serving import Client, FakeClock, Station, hello, station
 
 GET = b"GET / HTTP/1.1\r\nHost: t\r\n\r\n"
@@ -112,3 +116,73 @@ def test_room_is_made_by_idle_ones_first_then_by_slow_heads(made: Station, clock
     assert made.connections.make_room(9) == 0
     assert not quick.ended()
     assert not body.ended()
+
+
+# No room for another watch ---------------------------------------------------------------------------------------------
+
+
+def no_more_watches(made: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the kernel answers when the user has as many as fs.epoll.max_user_watches allows."""
+    epoll = made.loop._epoll
+
+    class Full:
+        def register(self, fd: int, events: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(epoll, name)
+
+    monkeypatch.setattr(made.loop, "_epoll", Full())
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_connection_that_cannot_be_watched_ends_and_the_others_go_on(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[int] = []
+
+    class Body:
+        def __iter__(self) -> Iterator[bytes]:
+            return iter([b"x" * 1_000_000] * 3)
+
+        def close(self) -> None:
+            closed.append(1)
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Length", "3000000" if environ["PATH_INFO"] == "/big" else "2")])
+        return Body() if environ["PATH_INFO"] == "/big" else [b"ok"]
+
+    with station(app, threads=threads) as made:
+        healthy = made.connect()
+        assert healthy.ask().endswith(b"ok")
+        no_more_watches(made, monkeypatch)
+        silent = made.connect()
+        assert silent.ended()
+        full = made.connect(b"GET /big HTTP/1.1\r\nHost: t\r\n\r\n", sndbuf=1)
+        made.until(lambda: len(made.members) == 1, "the end of the one that cannot wait")
+        assert closed == [1]
+        assert full.ended()
+        assert healthy.ask().endswith(b"ok")
+        assert set(made.log.events) == {"not_watched", "bad_response"}
+
+
+def test_a_handler_that_cannot_be_made_leaves_its_room() -> None:
+    class Broken(WSGIRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            raise ValueError("no")
+
+    with station(hello, handler_class=Broken) as made:
+        room: list[int] = []
+        made.connections.on_room = lambda: room.append(1)
+        ours, theirs = socket.socketpair()
+        with ours:
+            made.connections.open(theirs, ("127.0.0.1", 1), {})
+            assert ours.recv(1) == b""
+        assert room == [1]
+
+
+def test_no_keep_alive() -> None:
+    with station(hello) as made:
+        made.connections.end_after_response()
+        client = made.connect(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+        assert b"\r\nConnection: close\r\n" in client.read_to_end()
