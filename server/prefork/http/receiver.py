@@ -263,6 +263,12 @@ class RequestReceiver:
             length = head.content_length or 0
             if 0 < self._limits.max_body < length:
                 raise ProtocolError(413, f"Content-Length {length} above {self._limits.max_body}")
+            if length == len(data) - at and self._new_body is not None:  # all of it is here, and nothing else
+                self.pending = b""
+                self._body = body = self._new_body()
+                body.write(data[at:])
+                self._body = None
+                return Request(head, environ, body)
             self._decoder = FixedDecoder(length)
         self._head, self._environ, self.pending = head, environ, b""
         self.wants_continue = head.expect_continue
