@@ -105,6 +105,41 @@ def test_promtool_accepts_the_rules_for_alerts() -> None:
     assert checked.returncode == 0, checked.stderr
 
 
+COUNTING = """
+from prefork import metrics
+
+orders = metrics.counter("shop_orders", "Orders.", labels=("country",))
+took = metrics.histogram("shop_order_seconds", "Time to take one.", buckets=(0.1, 1.0))
+
+def app(environ, start_response):
+    orders.labels("ch").inc()
+    took.observe(0.5)
+    start_response("200 OK", [("Content-Length", "0")])
+    return []
+"""
+
+
+def test_what_the_application_counts_is_there_too(server_factory: ServerFactory, tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(COUNTING)
+    tables = {"app": {"target": "shop:app", "path": [str(tmp_path)]}, "workers": {"count": 2}, **STATUS}
+    server = server_factory(tables, directory=tmp_path).wait_ready()
+    for _ in range(5):
+        assert server.get("/").status == 200
+    answers(server, "/metrics", 200, 'shop_orders_total{country="ch"} 5.0')
+    mark = server.mark()
+    for pid in server.workers():
+        os.kill(pid, signal.SIGKILL)
+    for _ in range(2):
+        server.wait_for_event("worker_ready", after=mark)
+    assert server.get("/").status == 200
+    answers(server, "/metrics", 200, 'shop_orders_total{country="ch"} 6.0')
+    text = server.ask("/metrics").text
+    assert (
+        'shop_order_seconds_bucket{le="0.1"} 0.0' in text
+        and 'shop_order_seconds_bucket{le="1.0"} 6.0' in text
+    )
+
+
 def test_head_has_no_body_and_writing_is_refused(shared: Server) -> None:
     head = shared.ask("/status", method="HEAD")
     assert head.status == 200 and int(head.header("Content-Length") or 0) > 100

@@ -144,7 +144,7 @@ class StatusKeeper:
         place = self._keeping.wanted
         assert isinstance(place, StatusPlace), "decided so"
         try:
-            member = launch_status(self._processes, place)
+            member = launch_status(self._processes, place, self._generations.metrics.fd)
         except OSError as error:
             delay_s = statuskeeping.ended(self._keeping, number, self._clock())
             self._generations.log.error("status_not_started", error=error.strerror, retry_in_s=delay_s)

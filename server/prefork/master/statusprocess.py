@@ -113,8 +113,8 @@ class StatusProcess(msgspec.Struct):
         self.stacks.close()
 
 
-def launch_status(processes: Processes, place: StatusPlace) -> StatusProcess:
-    """Start one. Raises OSError."""
+def launch_status(processes: Processes, place: StatusPlace, metrics_fd: int) -> StatusProcess:
+    """Start one. `metrics_fd`: where applications count, see `prefork.ipc.metricstore`. Raises OSError."""
     orders, their_orders = Channel.pair()
     questions, their_questions = Channel.pair()
     stacks = Stacks.create()
@@ -127,11 +127,12 @@ def launch_status(processes: Processes, place: StatusPlace) -> StatusProcess:
         log_fd=place.log_fd,
         stacks_fd=stacks.fd,
         questions_fd=their_questions.fileno(),
+        metrics_fd=metrics_fd,
         uid=place.identity.uid,
         gid=place.identity.gid,
         groups=list(place.identity.groups),
     )
-    theirs = [their_orders.fileno(), boot_fd, stacks.fd, their_questions.fileno(), place.log_fd]
+    theirs = [their_orders.fileno(), boot_fd, stacks.fd, their_questions.fileno(), place.log_fd, metrics_fd]
     command = [sys.executable, "-c", BOOTSTRAP, str(_SOURCE), str(their_orders.fileno()), str(boot_fd)]
     try:
         os.write(boot_fd, msgspec.json.encode(boot))
