@@ -13,7 +13,7 @@ from prefork.cli.top.keys import Keys
 from prefork.cli.top.layout import layout, window
 from prefork.cli.top.rates import rates
 from prefork.cli.top.summary import answers, fitting, load
-from prefork.cli.top.table import REQUEST, Row, Sort, columns, headings, line, rows
+from prefork.cli.top.table import REQUEST, Row, Sort, cells, columns, headings, rows
 from prefork.cli.top.ui import (
     Effect,
     Pane,
@@ -131,7 +131,7 @@ def test_without_rates_rows_are_in_their_own_order() -> None:
 
 def test_a_row_shows_the_request_that_runs_longest() -> None:
     row = rows(AFTER, rates(BEFORE, AFTER), Sort.WORKER)[1]
-    shown = line(row, columns(100))
+    shown = " ".join(cell for _, cell in cells(row, columns(100)))
     assert shown.split()[:5] == ["2", "4702", "2", "accepting", "2/4"]
     assert shown.endswith("3.0s (+1) GET /a")
 

@@ -7,7 +7,7 @@ keys, servers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rich.text import Text
 
@@ -16,7 +16,7 @@ from prefork.cli.top import summary
 from prefork.cli.top.helptext import HELP
 from prefork.cli.top.layout import Layout, layout, window
 from prefork.cli.top.rates import Rates, Sample
-from prefork.cli.top.table import COLUMNS, REQUEST, Row, columns, headings
+from prefork.cli.top.table import Column, Row, cells, columns, headings
 from prefork.cli.top.ui import Pane, Ui, index_of
 
 _STATES = {
@@ -57,7 +57,7 @@ class Picture:
     requests_trail: Sequence[float] = ()
     p99_trail: Sequence[float] = ()
     unicode: bool = True
-    interval_s: float = field(default=1.0)
+    interval_s: float = 1.0
 
 
 def draw(picture: Picture, width: int, height: int) -> list[Text]:
@@ -171,13 +171,9 @@ def _workers(picture: Picture, width: int, height: int) -> list[Text]:
     return [*lines, *[Text()] * (height - len(lines))]
 
 
-def _row(row: Row, shown: Sequence[object]) -> Text:
+def _row(row: Row, shown: Sequence[Column]) -> Text:
     line = Text()
-    for column in (*(column for column in COLUMNS if column in shown), REQUEST):
-        cell = column.cell(row)
-        if column is not REQUEST:
-            cell = cell[: column.width]
-            cell = cell.ljust(column.width) if column.left else cell.rjust(column.width)
+    for column, cell in cells(row, shown):
         if line:
             line.append(" ")
         line.append(cell, _style(column.title, row))

@@ -5,7 +5,7 @@ Owns: what each column shows, the order of rows. Pure. Runs in: cli. Must not kn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -168,10 +168,12 @@ def headings(width: int) -> str:
     return " ".join([*titles, REQUEST.title])[:width].ljust(width)
 
 
-def line(row: Row, shown: Sequence[Column]) -> str:
-    """One row, as long as it is."""
-    return " ".join([*(_fit(column.cell(row), column) for column in shown), REQUEST.cell(row)])
+def cells(row: Row, shown: Sequence[Column]) -> Iterator[tuple[Column, str]]:
+    """Each column as wide as it is, and the request, as long as it is."""
+    for column in shown:
+        yield column, _fit(column.cell(row)[: column.width], column)
+    yield REQUEST, REQUEST.cell(row)
 
 
 def _fit(cell: str, column: Column) -> str:
-    return cell[: column.width].ljust(column.width) if column.left else cell.rjust(column.width)
+    return cell.ljust(column.width) if column.left else cell.rjust(column.width)
