@@ -63,8 +63,9 @@ class LineWriter:
 
     def _append(self, data: bytes, count: int) -> bool:
         """`data` are so many lines."""
-        if self._is_torn:
-            data, count = b"\n" + data, count + 1
+        torn = self._is_torn
+        if torn:
+            data = b"\n" + data
         done = 0
         try:
             # More than once only at the end of a disk or quota (write(2)).
@@ -73,7 +74,7 @@ class LineWriter:
         except (OSError, ValueError):
             # A full disk never stops a request.
             written = data[:done]
-            self.lost += count - written.count(b"\n")
+            self.lost += count - max(0, written.count(b"\n") - torn)
             if done:
                 self._is_torn = not written.endswith(b"\n")
             return False

@@ -166,6 +166,8 @@ class WSGIRequestHandler:
             response.close()
         except BaseException as error:  # noqa: BLE001 - application code
             self._report(error, "close_failed")
+        body = None if self.request is None else self.request.body
+        self.bytes_in = body.size if isinstance(body, SpooledBody | StreamedBody) else 0
         try:
             if response.problem:
                 self.server.log.warning(

@@ -140,6 +140,11 @@ class StreamedBody:
         """A sink for nobody: what arrives is asked for."""
         raise io.UnsupportedOperation("a streamed body is not collected")
 
+    @property
+    def size(self) -> int:
+        """Bytes that the application has asked for, so far."""
+        return self._stream.received
+
     def close(self) -> None:
         """The request is over: whoever still reads gets an error, not the next request."""
         self._stream.end()
@@ -151,6 +156,7 @@ STREAM_BUFFER_BYTES = 64 * 1024
 class _Stream(io.RawIOBase):
     def __init__(self, begun: bytes, receive: Callable[[], bytes]) -> None:
         self._data = memoryview(begun)
+        self.received = len(begun)
         self._receive: Callable[[], bytes] | None = receive
         self._error: BodyError | None = None
 
@@ -178,10 +184,12 @@ class _Stream(io.RawIOBase):
         if self._receive is None:
             raise ValueError("wsgi.input was read after its request had ended")
         try:
-            return self._receive()
+            data = self._receive()
         except BodyError as error:
             self._error = error
             raise
+        self.received += len(data)
+        return data
 
     def end(self) -> None:
         self._receive = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
@@ -304,3 +305,35 @@ def test_a_log_file_that_cannot_be_opened_is_named_with_the_reason(tmp_path: Pat
             open_log(path)
         assert repr(path) in str(caught.value)
         assert len(caught.value.problems) == 1
+
+
+def test_a_disk_that_fills_up_tears_no_line_and_every_loss_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log"
+    room = 25
+    whole = os.write
+
+    def write(fd: int, data: bytes) -> int:
+        nonlocal room
+        if room <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = whole(fd, data[:room])
+        room -= written
+        return written
+
+    monkeypatch.setattr(os, "write", write)
+    with path.open("ab") as file:
+        lines = writer.LineWriter(file.fileno())
+        assert not lines.write_all([b"0123456789\n"] * 3)
+        assert lines.lost == 1
+        for _ in range(3):
+            assert not lines.write(b"lost\n")
+        assert lines.lost == 4
+        room = 3
+        assert not lines.write_all([b"lost\n", b"lost\n"])
+        assert lines.lost == 6
+        room = 1000
+        assert lines.write_all([b"a\n", b"b\n"])
+        assert lines.lost == 0
+    assert path.read_text().splitlines() == ["0123456789", "0123456789", "012", "lo", "a", "b"]
