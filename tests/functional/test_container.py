@@ -21,6 +21,9 @@ from support.logs import fields_of
 
 SOURCE = Path(__file__).parents[2] / "docs" / "deploy" / "container"
 UID = 54321
+SERVE = ("-c", "/etc/prefork/server.toml")
+SOON = ("--set", "server.drain_delay=0")
+UPLOADS_ARE_FILES = ("--set", "requests.body_memory_shared=0")
 
 T = TypeVar("T")
 
@@ -85,9 +88,9 @@ def states(container: Container) -> dict[str, str]:
 
 
 def test_it_serves_as_any_user_with_nothing_to_write_to_but_shared_memory(start: Start) -> None:
-    container = ready(start(user=f"{UID}:0"))
+    container = ready(start(*SERVE, *UPLOADS_ARE_FILES, user=f"{UID}:0"))
     assert ask(container, 8000, "GET", "/").body == b"read 0 bytes\n"
-    # More than fits into memory (requests.body_memory).
+    # It goes to a file that has no name.
     assert ask(container, 8000, "POST", "/", b"x" * 1_000_000).body == b"read 1000000 bytes\n"
     assert ask(container, 9180, "GET", "/readyz").status == 200
     assert ask(container, 9180, "GET", "/healthz").status == 200
@@ -113,7 +116,7 @@ def test_it_serves_as_any_user_with_nothing_to_write_to_but_shared_memory(start:
 
 
 def test_with_nothing_to_write_to_at_all_it_says_what_is_missing(start: Start) -> None:
-    container = ready(start("-c", "/etc/prefork/server.toml", "--set", "server.drain_delay=0", shm=False))
+    container = ready(start(*SERVE, *UPLOADS_ARE_FILES, *SOON, shm=False))
     line = container.log.wait_until(
         lambda: container.log.search("event=control_unavailable", 0), "the missing control socket"
     )
@@ -129,13 +132,14 @@ def test_with_nothing_to_write_to_at_all_it_says_what_is_missing(start: Start) -
 
 
 def test_term_before_anything_is_there_is_not_forgotten(start: Start) -> None:
-    container = start("-c", "/etc/prefork/server.toml", "--set", "server.drain_delay=0")
+    container = start(*SERVE, *SOON)
     status = Path(f"/proc/{container.pid}/status")
 
     def holds_term() -> bool:
         """The kernel would drop it: there is no handler yet, and it is the first process."""
-        line = next(each for each in status.read_text().splitlines() if each.startswith("SigBlk:"))
-        return bool(int(line.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+        fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
+        # Before, it is the shell that prepares everything.
+        return fields["Name"] == "prefork" and bool(int(fields["SigBlk"], 16) >> (signal.SIGTERM - 1) & 1)
 
     eventually(holds_term, "signals that are held back")
     container.signal(signal.SIGTERM)

@@ -277,7 +277,10 @@ class Container:
 
     def wait(self) -> int:
         """Until its first process has ended."""
-        code = self.process.wait(DEADLINE_S * SLOWNESS)
+        try:
+            code = self.process.wait(DEADLINE_S * SLOWNESS)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it did not end; its log:\n{self.log.text}") from None
         self.log.close(Deadline())
         self.out.close(Deadline())
         return code
