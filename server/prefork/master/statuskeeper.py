@@ -32,8 +32,13 @@ from prefork.master.statuskeeping import Incarnation, Keeping, Kill, Leave, Phas
 from prefork.master.statusprocess import StatusPlace, StatusProcess, launch_status, place_of
 
 SHARE = 0.1
-"""Of the master's time, at most, goes to answers: after one that took a millisecond, none for nine. Questions that come
-meanwhile get the next one together."""
+"""Of the master's time goes to answers at most; questions that come too often get the next one together."""
+
+BURST_S = 0.5
+"""Its share of so much time may be used at once: whoever asks now and then never waits."""
+
+_UNKNOWN = object()
+"""What a process of another release serves: nothing that is wanted."""
 
 
 class StatusKeeper:
@@ -57,12 +62,16 @@ class StatusKeeper:
         self._members: dict[int, StatusProcess] = {}
         self._seen: Resources | None = None
         self._owed: dict[int, Channel] = {}
-        self._rests_until = 0.0
+        self._paid_until = 0.0
+        """So far into the future its share of the time is used up."""
 
     @property
     def deadline(self) -> float | None:
         """When to call `turn` although nothing arrives."""
-        times = (statuskeeping.next_deadline(self._keeping), self._rests_until if self._owed else None)
+        times = (
+            statuskeeping.next_deadline(self._keeping),
+            self._paid_until - BURST_S if self._owed else None,
+        )
         return min((time for time in times if time is not None), default=None)
 
     @property
@@ -108,22 +117,23 @@ class StatusKeeper:
             if isinstance(place, StatusPlace):
                 fds = self._generations.files.files_among([place.log_fd])
                 if fds:
-                    member.orders.send(ReopenLogs(targets=fds), fds)
+                    _tell(member, ReopenLogs(targets=fds), fds)
 
     # Upgrades ---------------------------------------------------------------------------------------------------
 
     def handed_over(self) -> list[StatusState]:
-        """The processes there are."""
+        """The processes there are; those that were hung up on leave by themselves."""
         return [
             StatusState(each.pid, each.orders.fileno(), each.questions.fileno(), each.stacks.fd)
             for each in self._members.values()
+            if each.orders.fileno() >= 0 and each.questions.fileno() >= 0
         ]
 
     def take_over(self, states: Sequence[StatusState]) -> None:
         """Those of the program before this one: they serve until one of this release is started in their place."""
         for state in states:
             number = self._keeping.started = self._keeping.started + 1
-            self._keeping.incarnations[number] = Incarnation(None, Phase.SERVING, self._clock())
+            self._keeping.incarnations[number] = Incarnation(_UNKNOWN, Phase.SERVING, self._clock())
             orders, questions = Channel.from_fd(state.orders_fd), Channel.from_fd(state.questions_fd)
             self._join(number, StatusProcess(state.pid, orders, questions, Stacks(state.stacks_fd)))
 
@@ -134,7 +144,7 @@ class StatusKeeper:
             case Start():
                 self._start(decision.number)
             case Leave():
-                self._members[decision.number].orders.send(Stop(reason="status"))
+                _tell(self._members[decision.number], Stop(reason="status"))
             case Kill():
                 pid = self._members[decision.number].pid
                 self._generations.log.warning("status_killed", pid=pid, why=decision.why)
@@ -209,12 +219,17 @@ class StatusKeeper:
 
     def _answer(self) -> None:
         began = self._clock()
-        if not self._owed or began < self._rests_until:
+        if not self._owed or began < self._paid_until - BURST_S:
             return
         owed, self._owed = self._owed, {}
         _give(owed, self._describe())
-        ended = self._clock()
-        self._rests_until = ended + (ended - began) * (1 / SHARE - 1)
+        self._paid_until = max(self._paid_until, began) + (self._clock() - began) / SHARE
+
+
+def _tell(member: StatusProcess, message: Message, fds: Sequence[int] = ()) -> None:
+    """One that was hung up on leaves anyway."""
+    if member.orders.fileno() >= 0:
+        member.orders.send(message, fds)
 
 
 def _give(owed: Mapping[int, Channel], data: bytes) -> None:

@@ -116,7 +116,7 @@ def test_what_came_from_the_program_before_is_replaced() -> None:
     from prefork.master.statuskeeping import Incarnation
 
     keeping = Keeping(wanted="a", started=1)
-    keeping.incarnations[1] = Incarnation(None, Phase.SERVING, 0)
+    keeping.incarnations[1] = Incarnation("before", Phase.SERVING, 0)
     assert turn(keeping, 0) == [Leave(1), Start(2)]
 
 
