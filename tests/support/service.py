@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from support import toml
@@ -34,6 +35,10 @@ class Service:
     def __init__(self, box: Box) -> None:
         self.box = box
         self.unit = "prefork.service"
+        # What tests before this one have left in the journal is not about this one.
+        self._cursor = (
+            box.run("journalctl", "-n", "0", "--show-cursor").stdout.rpartition("-- cursor: ")[2].strip()
+        )
         self.release(1)
         self.configure()
         self.install(TimeoutStartSec=90)
@@ -95,8 +100,30 @@ class Service:
         """The line of `systemctl status`."""
         return self.show("StatusText")
 
+    def journal(self, *options: str) -> str:
+        """What the service has logged in this test, and systemd about it."""
+        self.box.run("journalctl", "--sync")
+        what = ["-u", self.unit, "--after-cursor", self._cursor, "--no-pager", *(options or ("-o", "cat"))]
+        return self.box.run("journalctl", *what).stdout
+
+    def worker_pids(self) -> list[str]:
+        """Of those that accept connections."""
+        workers = json.loads(self.prefork("status", "--json").stdout)["workers"]
+        return [str(worker["pid"]) for worker in workers if worker["state"] == "accepting"]
+
     def kill(self, pid: str, signal: str) -> None:
         self.box.run("kill", f"-{signal}", pid)
+
+    @contextmanager
+    def holding(self, port: int) -> Iterator[None]:
+        """Somebody else listens there."""
+        code = f'import socket, sys; s = socket.create_server(("127.0.0.1", {port})); print(flush=True); sys.stdin.read()'
+        process = self.box.start(PYTHON, "-c", code)
+        assert process.stdout is not None and process.stdout.readline() == "\n"
+        try:
+            yield
+        finally:
+            process.communicate()
 
     def knocking(self, where: str = "127.0.0.1:8000") -> Knocking:
         return Knocking(self.box, where)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import time
 
 import pytest
 
 from prefork.observe.message_ids import MESSAGE_IDS
 from prefork.systemd import VARIABLES
-from support.box import PREFORK, PYTHON
+from support.box import PREFORK
+from support.deadline import SLOWNESS, Deadline, eventually
 from support.measured import Measured
 from support.service import UNITS, Service
 
@@ -34,7 +34,7 @@ def test_it_is_up_when_systemctl_says_so_and_gone_when_it_says_so(service: Servi
     # Root's own commands find it.
     status = json.loads(service.prefork("status", "--json").stdout)
     assert status["pid"] == int(service.pid) and status["state"] == "serving"
-    journal = [json.loads(line) for line in service.box.journal("prefork", "-o", "json").splitlines()]
+    journal = [json.loads(line) for line in service.journal("-o", "json").splitlines()]
     (ready,) = [entry for entry in journal if entry.get("MESSAGE_ID") == MESSAGE_IDS["ready"]]
     assert ready["PREFORK_EVENT"] == "ready" and ready["PREFORK_WORKERS"] == "2" and ready["PRIORITY"] == "6"
     service.systemctl("stop")
@@ -63,18 +63,13 @@ def test_wrong_settings_are_not_tried_again(service: Service) -> None:
 
 def test_an_address_in_use_is_named_with_its_number_and_waited_for(service: Service) -> None:
     service.install(RestartSec="100ms")
-    holder = service.box.start(
-        PYTHON,
-        "-c",
-        'import socket, sys; s = socket.create_server(("127.0.0.1", 8000)); print("ok", flush=True); sys.stdin.read()',
-    )
-    assert holder.stdout is not None and holder.stdout.readline() == "ok\n"
-    service.systemctl("start", check=False)
-    service.box.wait_for("prefork", "StatusErrno", "98")
-    assert "cannot listen on 127.0.0.1:8000" in service.status
-    holder.communicate()
-    service.systemctl("reset-failed")
-    service.systemctl("start")
+    with service.holding(8000):
+        service.systemctl("start", check=False)
+        # One look for both: the next attempt begins with neither.
+        told = ("StatusErrno=98", "cannot listen on 127.0.0.1:8000: the address is in use")
+        look = ("systemctl", "show", "prefork", "-p", "StatusText", "-p", "StatusErrno")
+        eventually(lambda: all(each in service.box.run(*look).stdout for each in told), "the reason")
+    service.box.wait_for("prefork", "ActiveState", "active")
     assert service.get().startswith("1 ")
 
 
@@ -123,7 +118,7 @@ def test_nobody_is_refused_by_restarts_reloads_and_crashes(service: Service, mea
         measured(
             f"{ROUNDS} restarts, {ROUNDS} reloads and a broken deploy, kept {name} socket: {each.result}"
         )
-    assert "kept by systemd" in service.box.journal("prefork")
+    assert "kept by systemd" in service.journal()
     service.release(1)
     # A crash costs the requests that run, and no connection.
     with service.knocking() as tcp:
@@ -143,11 +138,10 @@ def test_a_worker_that_is_killed_is_the_masters_business(service: Service) -> No
     service.systemctl("start")
     pid = service.get().split()[2]
     service.kill(pid, "KILL")
-    time_limit = time.monotonic() + 60
-    while len(service.get("/", check=False).split()) != 3 or service.status.startswith(
-        "generation 1 serves: 1 of"
-    ):
-        assert time.monotonic() < time_limit
+    deadline = Deadline()
+    while pid in (workers := service.worker_pids()) or len(workers) != 2:
+        assert not deadline.passed, workers
+        deadline.pause()
     assert service.show("NRestarts") == "0" and service.show("ActiveState") == "active"
 
 
@@ -166,21 +160,24 @@ def test_a_listener_that_is_given_up_is_not_kept(service: Service) -> None:
 
 
 def test_a_master_that_hangs_is_found(service: Service) -> None:
-    service.install(WatchdogSec="2", TimeoutAbortSec="1")
+    watchdog_s = round(3 * SLOWNESS)
+    service.install(WatchdogSec=watchdog_s, TimeoutAbortSec="1")
     service.systemctl("start")
-    pid = service.pid
-    # Far longer than the watchdog's time: it is the loop that gives the signs of life.
-    time.sleep(3)
-    assert service.pid == pid and service.show("NRestarts") == "0"
+    pid, begin = service.pid, int(service.show("WatchdogTimestampMonotonic"))
+    # It lives for longer than that, by the signs of life that its loop gives.
+    deadline = Deadline()
+    while int(service.show("WatchdogTimestampMonotonic")) < begin + watchdog_s * 1e6:
+        assert service.pid == pid and not deadline.passed
+        deadline.pause()
     service.kill(pid, "STOP")
     service.box.wait_for("prefork", "NRestarts", "1")
     service.box.wait_for("prefork", "ActiveState", "active")
     assert service.pid != pid and service.get().startswith("1 ")
-    assert "watchdog" in service.box.journal("prefork").lower()
+    assert "watchdog" in service.journal().lower()
     # What systemd ends it with leaves its stack in the journal.
     service.kill(service.pid, "ABRT")
     service.box.wait_for("prefork", "NRestarts", "2")
-    assert "supervisor.py" in service.box.journal("prefork")
+    assert "supervisor.py" in service.journal()
 
 
 def test_orders_in_the_middle_of_others(service: Service) -> None:
@@ -202,17 +199,20 @@ def test_orders_in_the_middle_of_others(service: Service) -> None:
 
 
 def test_slow_boots_reloads_and_stops_get_their_time(service: Service) -> None:
-    service.install(TimeoutStartSec="2", TimeoutStopSec="2", Restart="no")
-    service.release(1, "import time; time.sleep(3.5)")
+    limit_s = round(3 * SLOWNESS)
+    slow = f"import time; time.sleep({limit_s + 1})"
+    service.install(TimeoutStartSec=limit_s, TimeoutStopSec="1", Restart="no")
+    service.release(1, slow)
     service.systemctl("start")
     assert service.get().startswith("1 ")
-    service.release(2, "import time; time.sleep(3.5)")
+    service.release(2, slow)
     service.systemctl("reload")
     assert service.get().startswith("2 ")
     asking = service.box.start("curl", "-sf", "http://127.0.0.1:8000/slow")
-    service.box.wait_for("prefork", "ActiveState", "active")
-    while " 1 busy" not in service.prefork("status").stdout and asking.poll() is None:
-        pass
+    while not any(
+        worker["busy"] for worker in json.loads(service.prefork("status", "--json").stdout)["workers"]
+    ):
+        assert asking.poll() is None, "it is answered already"
     service.systemctl("stop")
     assert asking.communicate()[0].startswith("2 ")
     assert service.show("Result") == "success"
