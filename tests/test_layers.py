@@ -218,5 +218,15 @@ def test_a_zygote_starts_without_what_only_some_need() -> None:
     """Each costs every start and every reload 2 to 10 ms."""
     code = "import sys, prefork.zygote.main, prefork.worker.main; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    heavy = {"dataclasses", "difflib", "email.utils", "hashlib", "psutil", "ssl", "subprocess", "tomllib", "argparse"}
+    heavy = {
+        "dataclasses",
+        "difflib",
+        "email.utils",
+        "hashlib",
+        "psutil",
+        "ssl",
+        "subprocess",
+        "tomllib",
+        "argparse",
+    }
     assert heavy & set(done.stdout.split()) == set()

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 from setproctitle import setproctitle
 
-import prefork
 from prefork.errors import EXIT_BOOT_FAILED, BootError
 from prefork.identity import Identity
 from prefork.ipc.boot import Boot
@@ -108,8 +107,9 @@ def _prepare(boot: Boot, channel: Channel, environment: Mapping[str, str]) -> _I
     # fork, so that all workers share it.
     importlib.import_module("prefork.worker.main")
 
-    for name in prefork.__all__:
-        getattr(prefork, name)
+    public = importlib.import_module("prefork")
+    for name in public.__all__:
+        getattr(public, name)
     gc.enable()
     # Before the first line of the application, and before chdir: what root may enter, this user may not.
     Identity(boot.uid, boot.gid, tuple(boot.groups)).drop()
