@@ -39,7 +39,11 @@ def boot_failure(server: Server) -> dict[str, str]:
         ("exit", "import", r"'faulty:app': called sys\.exit\(7\)"),
         ("interrupt", "import", "'faulty:app': KeyboardInterrupt"),
         ("os_exit", "boot", "the (zygote|worker) ended before it was ready: exit code 5"),
-        ("segfault", "boot", r"the (zygote|worker) ended before it was ready: signal 11 \(SIGSEGV\)"),
+        (
+            "segfault",
+            "boot",
+            r"the (zygote|worker) ended before it was ready: signal 11 \(SIGSEGV\), peak memory [0-9]+MiB",
+        ),
         (
             "killed",
             "boot",
