@@ -46,6 +46,11 @@ STORED_PREFIX = "prefork-"
 LONGEST_MESSAGE = 4096
 """PID 1 ignores a longer datagram: NOTIFY_BUFFER_MAX, which is PIPE_BUF, in systemd's src/core/manager.c."""
 
+LONGEST_QUEUE = 64
+"""Of messages that wait for a manager that does not read; then only what is said once is added."""
+
+_PASSING = (b"STATUS=", b"WATCHDOG=", b"EXTEND_TIMEOUT_USEC=")
+
 LONGEST_STATUS = 400
 """Characters; `systemctl status` shows one line."""
 
@@ -162,9 +167,14 @@ class Notifier:
 
     def send(self, data: bytes, fds: Sequence[int] = ()) -> None:
         """Now, or as soon as there is room. `fds` must stay open until then; one that does not is left out."""
-        if self._sock is not None:
-            self._waiting.append((data, tuple(fds)))
-            self.flush()
+        if self._sock is None:
+            return
+        self.flush()
+        if len(self._waiting) >= LONGEST_QUEUE and data.startswith(_PASSING):
+            # There will be another one.
+            return
+        self._waiting.append((data, tuple(fds)))
+        self.flush()
 
     def flush(self) -> None:
         """Send what had to wait."""

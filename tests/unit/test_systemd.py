@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from prefork.systemd import (
     LONGEST_MESSAGE,
+    LONGEST_QUEUE,
     LONGEST_STATUS,
     VARIABLES,
     Notifier,
@@ -182,6 +183,21 @@ def test_a_full_queue_costs_no_message(manager: Manager) -> None:
         notifier.flush()
     assert manager.hear()[0] == b"READY=1"
     assert not notifier.is_waiting and notifier.error == ""
+    notifier.close()
+
+
+def test_a_manager_that_does_not_read_costs_little_memory_and_no_news(manager: Manager) -> None:
+    notifier = Notifier(manager.address)
+    for number in range(2000):
+        notifier.send(message(STATUS=number))
+        notifier.send(message(WATCHDOG=1))
+    notifier.send(message(READY=1, STATUS="last"))
+    heard = 0
+    while manager.hear()[0] != b"READY=1\nSTATUS=last":
+        notifier.flush()
+        heard += 1
+    # What the kernel holds for one socket, besides (net.unix.max_dgram_qlen).
+    assert LONGEST_QUEUE <= heard < 2000
     notifier.close()
 
 
