@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,17 @@ def test_an_application_that_does_not_import(prefork: Run, master: FakeMaster, t
     assert ended.code == 3
     assert ended.out == "settings: right (the command line)\n"
     assert ended.err == f"{traceback}prefork: shop:app: ValueError: x\n"
+
+
+def test_a_library_that_the_metrics_need_is_missed_early(
+    prefork: Run, master: FakeMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = ("check", "shop:app", "--set", 'status.listen="127.0.0.1:9180"')
+    assert prefork(*wanted).err == ""
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    ended = prefork(*wanted)
+    assert ended.code == 0
+    assert (
+        ended.err
+        == "warning: [status] listen: /metrics needs prometheus-client: pip install 'prefork[metrics]'\n"
+    )
