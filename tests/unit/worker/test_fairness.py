@@ -117,8 +117,11 @@ def test_a_large_body_waits_on_disk_for_its_reader_and_nowhere_else() -> None:
 
     tracemalloc.start()
     try:
-        with station(app) as worker:
+        clock = FakeClock()
+        with station(app, clock=clock) as worker:
             worker.connect(GET % b"")
+            clock.now += 2.0  # for a moment it stays where the application has put it
+            worker.turn(60)
             gc.collect()
             assert tracemalloc.get_traced_memory()[0] < 2_000_000
     finally:

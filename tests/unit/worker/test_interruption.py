@@ -18,6 +18,7 @@ from prefork.errors import RequestTimeout
 from prefork.ipc.boot import INTERRUPT_SIGNAL
 from prefork.ipc.seat import SEAT_BYTES, Seat, mark_wanted
 from prefork.worker.interruption import Interruptions
+from prefork.worker.takeover import Takeovers
 from support.deadline import Deadline
 from support.measured import Measured
 
@@ -139,7 +140,7 @@ def test_threads_of_a_pool(measured: Measured) -> None:
             number = round_.seat.number
             numbers.add(number)
             mark(number)
-            interruptions._interrupt_threads()
+            interruptions._interrupt_threads(Takeovers(time.monotonic, lambda _timed: None))
         time.sleep(0)
     ends.set()
     for thread in threads:
