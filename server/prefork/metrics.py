@@ -24,10 +24,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
+from prefork.ipc.appmetrics import Family, Sample
 from prefork.ipc.metricregion import MAX_BOUNDS, Definition
-from prefork.ipc.registry import SeriesHere
+from prefork.ipc.registry import SeriesHere, registry
 
-__all__ = ["DEFAULT_BUCKETS", "Counter", "Gauge", "Histogram", "counter", "gauge", "histogram"]
+__all__ = [
+    "DEFAULT_BUCKETS",
+    "Counter",
+    "Family",
+    "Gauge",
+    "Histogram",
+    "Sample",
+    "counter",
+    "families",
+    "gauge",
+    "histogram",
+]
 
 DEFAULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds in seconds, as other Prometheus clients have them."""
@@ -71,8 +83,10 @@ class _Metric:
         if child is None:
             if self._series is not None or len(key) != len(definition.labels):
                 raise self._wrong_labels()
-            with self._lock:
-                child = self._children.setdefault(key, type(self)(definition, SeriesHere(definition, key)))
+            child = type(self)(definition, SeriesHere(definition, key))
+            if not registry.full:  # else it would be remembered for nothing, and so would all that follow
+                with self._lock:
+                    child = self._children.setdefault(key, child)
         assert isinstance(child, type(self))
         return child
 
@@ -169,6 +183,12 @@ class Histogram(_Metric):
         """(sum, counts by bucket) of this process."""
         cells = self._unlabelled().bind()
         return cells.get(0), [cells.get(index + 1) for index in range(len(self._definition.bounds) + 1)]
+
+
+def families() -> list[Family]:
+    """All metrics made here, by all workers there have been: for an application that has a page for metrics of its own, see
+    docs/metrics.md. Without prefork, those of this process. Raises OSError."""
+    return registry.families()
 
 
 # making them ----------------------------------------------------------------------------------------------------------

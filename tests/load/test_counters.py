@@ -87,7 +87,8 @@ def disturb(server: Server, clients: Clients) -> int:
         elif step == "recycle":
             assert server.command("recycle").returncode == 0
         else:
-            done = server.command(step, *(["--wait"] if step == "reload" else []))
+            wait = ["--wait"] if step == "reload" else []
+            done = server.command(step, *wait, deadline_s=10 * DEADLINE_S * SLOWNESS)
             assert done.returncode == 0, done.stderr
     return kills
 

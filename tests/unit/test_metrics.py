@@ -6,12 +6,15 @@ import math
 import mmap
 import multiprocessing
 import os
+import re
 import signal
 import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -31,7 +34,10 @@ def alone() -> Iterator[None]:
     """Names are free, and nothing is left attached."""
     before = dict(metrics._made)
     metrics._made.clear()
+    registry._series.clear()
+    registry.detach()
     yield
+    registry._series.clear()
     registry.detach()
     registry.on_full = lambda _name: None
     metrics._made.clear()
@@ -339,11 +345,26 @@ def test_a_full_region_says_so_once_and_goes_on_counting_what_is_there(
         many.labels(number).inc()
     first.inc()
     assert told == ["many"]
+    assert len(many._children) < 3000 > len(registry._series), "what is refused is not remembered"
+    unheard = many.labels("unheard")
+    unheard.inc()
     found = read()
     assert only(found["first"]).value == 1
     shown = len(found["many"].samples)
     assert 500 < shown < 3000
-    assert appmetrics.refused(store.fd) == 3000 - shown
+    assert appmetrics.refused(store.fd) == 3001 - shown
+
+
+def test_who_found_no_room_finds_it_after_a_move(store: MetricStore, read: Read) -> None:
+    attached(store, 1)
+    assert registry._region is not None
+    registry._region._end = HEADER_BYTES
+    hits = metrics.counter("hits", "H")
+    hits.inc()
+    assert read() == {}
+    attached(store, 2)
+    hits.inc()
+    assert only(read()["hits"]).value == 1
 
 
 def test_what_cannot_be_kept_of_the_dead_is_told(store: MetricStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -428,3 +449,44 @@ def test_of_another_layout_it_is_replaced_under_the_same_number() -> None:
     assert os.fstat(fd).st_size == FIRST_REGION == PAGE + 4 * REGION_BYTES
     later.close()
     store.close()
+
+
+# beside prometheus_client -------------------------------------------------------------------------------------------
+
+
+def documented(start: str) -> str:
+    """The example of docs/metrics.md with this in it."""
+    page = Path(__file__).parents[2] / "docs" / "metrics.md"
+    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    (found,) = [block for block in blocks if start in block]
+    return str(found)
+
+
+def test_the_documented_collector_shows_them_to_prometheus_client(store: MetricStore) -> None:
+    client = pytest.importorskip("prometheus_client")
+    names: dict[str, Any] = {}
+    exec(documented("class PreforkCollector"), names)
+    collectors = client.CollectorRegistry()
+    collectors.register(names["PreforkCollector"]())
+    own = client.Counter("old_way", "Of the client library", registry=collectors)
+    own.inc(2)
+    for owner in (1, 2):
+        attached(store, owner, owner)
+        metrics.counter("new_way", "Ours", ("who",)).labels("a").inc()
+        metrics.histogram("sizes", "Sizes", buckets=(1, 2)).observe(1.5)
+        metrics.gauge("level", "Level", mode="all").set(owner)
+    shown = client.generate_latest(collectors).decode()
+    for line in (
+        "old_way_total 2.0",
+        'new_way_total{who="a"} 2.0',
+        'sizes_bucket{le="1.0"} 0.0',
+        'sizes_bucket{le="+Inf"} 2.0',
+        "sizes_sum 3.0",
+        'level{worker="1"} 1.0',
+    ):
+        assert line in shown.splitlines()
+
+
+def test_the_documented_metrics_can_be_made() -> None:
+    exec(documented("shop_orders"), {})
+    assert {family.name for family in metrics.families()} == {"shop_uploads", "shop_basket_items"}

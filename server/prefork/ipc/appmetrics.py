@@ -76,6 +76,11 @@ def read(fd: int) -> list[Family]:
     return _families(found)
 
 
+def read_own(memory: mmap.mmap) -> list[Family]:
+    """Those of one process, in a region that belongs to no file."""
+    return _families([_Found(1, 0, 0, series) for series in read_series(memory, 0)])
+
+
 def refused(fd: int) -> int:
     """Series that are not there because a process had no room for them."""
     size = os.fstat(fd).st_size

@@ -236,3 +236,29 @@ def test_what_a_request_costs(measured: Measured) -> None:
     measured(f"begin and finish: {best:.0f} ns a request")
     # Ten times what it takes; a mistake of another order (a system call, a lock) is what this finds.
     assert best < 10_000
+
+
+def test_a_board_of_another_layout_is_replaced_and_its_counts_go_on(board: Scoreboard) -> None:
+    row = map_row(Place(board.fd, board.assign(1, 1, 1, 1)), 1)
+    row.count_connections(1, 4)
+    for status in (200, 404):
+        row.seats[0].begin("GET / HTTP/1.1", "", time.monotonic())
+        row.seats[0].finish(status, 10, 3)
+    counted = board.counted()
+    assert Scoreboard.inherited(os.dup(board.fd)).totals() == board.totals()
+    os.pwrite(board.fd, b"\x63", 8)
+    later = Scoreboard.inherited(fd := os.dup(board.fd), counted)
+    assert (later.replaced, later.fd, later.workers) == (True, fd, [])
+    assert later.totals() == board.totals()
+    later.close()
+
+
+@pytest.mark.parametrize("counted", [{}, {"status_2xx": 3, "duration": [1, 2], "unheard_of": 7}])
+def test_what_another_release_does_not_count_is_nothing(
+    board: Scoreboard, counted: dict[str, object]
+) -> None:
+    os.pwrite(board.fd, b"\x63", 8)
+    later = Scoreboard.inherited(os.dup(board.fd), counted)
+    assert later.totals().requests == counted.get("status_2xx", 0)
+    assert sum(later.totals().duration) == 0
+    later.close()
