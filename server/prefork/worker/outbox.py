@@ -33,13 +33,14 @@ class FileTruncatedError(OSError):
 class Outbox:
     """What is still to be sent, in order: views of memory, spans of the application's file or of the spool."""
 
-    __slots__ = ("_first", "_parts", "_size", "_spool", "_spool_end", "empty")
+    __slots__ = ("_first", "_held", "_parts", "_size", "_spool", "_spool_end", "empty")
 
     def __init__(self) -> None:
         self.empty = True
         """Nothing waits. Read only."""
         self._parts: deque[memoryview | FileSpan] = deque()
-        self._first = 0  # bytes left of the piece that came when nothing waited
+        self._first = 0  # bytes left of the piece that came when nothing waited,
+        self._held = 0  # and of the whole object, which any rest of it keeps in memory
         self._size = 0  # of all others in memory
         self._spool: IO[bytes] | None = None
         self._spool_end = 0
@@ -52,6 +53,7 @@ class Outbox:
         if not self._parts:
             self._parts.append(view)
             self._first = len(view)
+            self._held = memoryview(view.obj).nbytes
             return
         if self._size + cost <= MEMORY_BYTES:
             self._parts.append(view)
@@ -68,7 +70,7 @@ class Outbox:
     @property
     def oversized(self) -> bool:
         """There is something for `spill` to do."""
-        return self._first + self._size > MEMORY_BYTES
+        return self._held + self._size > MEMORY_BYTES
 
     def spill(self, most: int) -> bool:
         """Moves at most `most` bytes of a piece above the bound to the file. True: there is more.
@@ -92,6 +94,7 @@ class Outbox:
         done = count == len(view)
         if self._first:
             self._first -= count
+            self._held *= not done
         else:
             self._size -= count + done * PIECE_BYTES
         return done
@@ -160,6 +163,6 @@ class Outbox:
     def clear(self) -> None:
         """The connection is gone."""
         self._parts.clear()
-        self._first = self._size = 0
+        self._first = self._held = self._size = 0
         self._drop_spool()
         self.empty = True

@@ -105,7 +105,10 @@ def test_one_large_piece_is_kept_as_it_is_until_it_is_moved(
         moves += 1
     assert not outbox.oversized
     assert open_files() == before + 1
-    assert moves in (3, 4, 5)
+    assert not any(
+        type(part) is memoryview and len(part) > 100 for part in outbox._parts
+    )  # none of it keeps the rest alive
+    assert moves in (4, 5, 6)
     assert not outbox.spill(1)
     assert drain(outbox, *pair) == data + b"behind"
     assert open_files() == before
