@@ -14,7 +14,7 @@ from support.deadline import SLOWNESS, Deadline, eventually
 from support.measured import Measured
 from support.service import UNITS, Service
 
-ROUNDS = int(os.environ.get("PREFORK_SYSTEMD_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("PREFORK_SYSTEMD_ROUNDS", "2"))
 """Restarts and reloads under load; `make systemd-test` has 20 of each."""
 
 
