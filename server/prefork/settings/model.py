@@ -194,7 +194,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             lambda text: len(text) <= 200 and text.isascii() and (text == "" or text.isprintable()),
         ),
         Meta(
-            description="The Server field of responses that have none of their own. Empty: no such field.",
+            description="The Server field of responses that have none of their own. Empty: no such field. "
+            "A request_handler may name another default (server_version).",
         ),
     ] = "prefork"
     sendfile_header: Annotated[

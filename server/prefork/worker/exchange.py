@@ -232,6 +232,9 @@ class Exchange:
 
     def report(self, error: BaseException) -> None:
         """An error that nobody foresaw. Any thread."""
+        escaped = self._home.context.escaped
+        if escaped is not None and escaped(error):
+            return
         trace = "".join(traceback.format_exception(error))
         log = self._home.context.log
         log.error(

@@ -13,8 +13,7 @@ from types import FrameType
 from prefork.errors import BootError
 from prefork.http.limits import Limits
 from prefork.ipc.messages import WorkerFailed, WorkerLeaving, WorkerReady, clip
-from prefork.settings.model import Settings
-from prefork.version import __version__
+from prefork.settings.model import ServerSettings, Settings
 from prefork.worker.acceptor import Acceptor
 from prefork.worker.bodymemory import body_memory
 from prefork.worker.boot import WorkerBoot
@@ -34,6 +33,7 @@ from prefork.worker.shedding import Shedding
 from prefork.worker.stamp import HeaderStamp
 from prefork.worker.takeover import MOMENT_S, Takeovers
 from prefork.worker.warmup import warm_up_application
+from prefork.wsgi.announce import server_header, server_software
 from prefork.wsgi.context import ErrorStream, ServerContext, WSGIApplication
 from prefork.wsgi.handler import WSGIRequestHandler
 from prefork.wsgi.loader import load_application, load_class
@@ -46,6 +46,10 @@ def run(boot: WorkerBoot) -> None:
             configure_logging(boot.settings)
         application = boot.application if boot.application is not None else _load(boot)
         handler_class = _handler_class(boot.settings)
+        software = server_software(handler_class)
+        header = server_header(
+            handler_class, boot.settings.server.server_header, ServerSettings().server_header
+        )
     except BootError as error:
         boot.channel.send(
             WorkerFailed(
@@ -56,11 +60,11 @@ def run(boot: WorkerBoot) -> None:
             )
         )
         return
-    stamp = HeaderStamp(boot.settings.server.server_header, time.time())
+    stamp = HeaderStamp(header, time.time())
     seating = Seating(boot)
     run_after_fork(boot)
     request_log = RequestLog(boot)
-    context = _context(boot, seating.watched(application), stamp, request_log)
+    context = _context(boot, seating.watched(application), stamp, request_log, software)
     _serve(boot, context, handler_class, stamp, seating, request_log)
 
 
@@ -79,7 +83,11 @@ def _handler_class(settings: Settings) -> type[WSGIRequestHandler]:
 
 
 def _context(
-    boot: WorkerBoot, application: WSGIApplication, stamp: HeaderStamp, request_log: RequestLog
+    boot: WorkerBoot,
+    application: WSGIApplication,
+    stamp: HeaderStamp,
+    request_log: RequestLog,
+    software: str,
 ) -> ServerContext:
     return ServerContext(
         app=with_hand_over(application, boot.settings),
@@ -87,7 +95,7 @@ def _context(
         log=boot.log,
         access=request_log.tell,
         errors=ErrorStream(boot.log.words),
-        server_software=f"prefork/{__version__}",
+        server_software=software,
         multithread=boot.settings.workers.threads > 1,
         app_name=boot.settings.app.target,
         extra=(("prefork.worker", boot.slot), ("prefork.generation", boot.generation)),

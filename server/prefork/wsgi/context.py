@@ -27,6 +27,9 @@ class EventLog(Protocol):
     def warning(self, event: str, /, *, traceback: str = "", **fields: object) -> None:
         """One line at level warning."""
 
+    def info(self, event: str, /, **fields: object) -> None:
+        """One line at level info."""
+
     def debug(self, event: str, /, **fields: object) -> None:
         """One line at level debug."""
 
@@ -53,6 +56,8 @@ class ServerContext(msgspec.Struct, frozen=True):
     """`[app] target`, for messages about what the application does wrong."""
     extra: tuple[tuple[str, Any], ...] = ()
     """Further environ entries that are the same for every request (prefork.worker, prefork.generation)."""
+    escaped: Callable[[BaseException], bool] | None = None
+    """Asked about what the application raises: True, somebody else sees to it (a development server that ends with it)."""
 
 
 class ErrorStream(io.TextIOBase):

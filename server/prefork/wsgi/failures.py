@@ -7,8 +7,18 @@ from __future__ import annotations
 
 import traceback
 from types import FrameType
+from typing import Any, NamedTuple
 
 _PACKAGE = __package__.split(".")[0]
+
+
+class Failure(NamedTuple):
+    """What the log says of it."""
+
+    event: str
+    """"request_failed", "request_interrupted", "close_failed" or "handler_failed"."""
+    fields: dict[str, Any]
+    """`error` (its words); perhaps `traceback` (text), `exception` and `application`."""
 
 
 def in_words(error: BaseException) -> str:

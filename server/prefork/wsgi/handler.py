@@ -18,7 +18,8 @@ from prefork.http.response import InvalidResponseError
 from prefork.version import __version__
 from prefork.wsgi.after import current
 from prefork.wsgi.context import ServerContext, WSGIApplication
-from prefork.wsgi.failures import application_traceback, caller_traceback, in_words
+from prefork.wsgi.failures import Failure, application_traceback, caller_traceback, in_words
+from prefork.wsgi.fields import RequestFields
 from prefork.wsgi.input import BodyError, SpooledBody, StreamedBody
 from prefork.wsgi.response import ApplicationError, ClientGoneError, Output, Response
 
@@ -29,6 +30,7 @@ class WSGIRequestHandler:
     """Serves the requests of one connection. Subclass it and override any of the methods without underscore."""
 
     server_version = f"prefork/{__version__}"
+    """SERVER_SOFTWARE, and what `version_string` says."""
 
     def __init__(
         self, server: ServerContext, client_address: object, write_out: Callable[[bytes], None]
@@ -39,6 +41,10 @@ class WSGIRequestHandler:
         self.environ: dict[str, Any] = {}
         """The environ of the current request; empty between two requests."""
         self.request: Request | None = None
+        self.duration_ns = 0
+        """How long the request has taken, when `log_request` is called."""
+        self.failure: Failure | None = None
+        """What went wrong, while `log_error` is called for that."""
         self._write_out = write_out
         self._response: Response | None = None
         self._started_ns = 0
@@ -55,24 +61,48 @@ class WSGIRequestHandler:
         """The environ of the current request. Override to add to it; the base fills it completely."""
         return self.environ
 
-    def run_wsgi(self, response: Response) -> None:
+    def run_wsgi(self) -> None:
         """Calls the application. What it returns is pulled afterwards, when the socket has room."""
-        response.begin(self.server.app(self.make_environ(), response.start_response))
+        response = self.response
+        environ = self.environ = self.make_environ()
+        response.begin(self.server.app(environ, response.start_response))
 
     def connection_dropped(self, error: BaseException, environ: dict[str, Any] | None = None) -> None:
         """The client went away before it had the whole response. By default nothing is done."""
 
-    def log_request(self, code: int, size: int, duration_ns: int) -> None:
+    def version_string(self) -> str:
+        """The `Server` line of responses, if a subclass says so here or in `server_version` and `[server] server_header` is not
+        set. Asked once, at the start, of an instance without a request."""
+        return self.server_version
+
+    def log_request(self, code: int = 0, size: int = 0) -> None:
         """The response is out (or given up). Writes the access line if `[log] access` is on."""
         if self.server.access is not None:
-            self.server.access(self.environ, code, size, duration_ns, self.queued_ns, self.bytes_in)
+            self.server.access(self.environ, code, size, self.duration_ns, self.queued_ns, self.bytes_in)
 
-    def log_error(self, event: str, /, **fields: Any) -> None:
-        """Something about this request that the operator should know. `traceback` (text) and `exception` may be with it."""
+    def log_error(self, format: str, *args: Any) -> None:
+        """Something about this request that the operator should know: a failure of the application (`failure` has the whole of
+        it), or words of a subclass (`format % args`)."""
+        failure = self.failure
+        if failure is None:
+            self.log("error", format, *args)
+        else:
+            self._tell(self.server.log.error, failure.event, **failure.fields)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Words of a subclass, level info."""
+        self.log("info", format, *args)
+
+    def log(self, type: str, message: str, *args: Any) -> None:
+        """Words of a subclass about this request; `type` is "debug", "info", "warning" or "error"."""
+        tell = getattr(self.server.log, type)
+        self._tell(tell, "handler", message=message % args if args else message)
+
+    def _tell(self, tell: Callable[..., None], event: str, **fields: Any) -> None:
         request_id = self.environ.get("prefork.request_id")
         if request_id is not None:
             fields["request_id"] = request_id
-        self.server.log.error(event, request=self.request_line(), client=self.address_string(), **fields)
+        tell(event, request=self.request_line(), client=self.address_string(), **fields)
 
     def address_string(self) -> str:
         """The client's address, without port; empty for unix sockets."""
@@ -86,6 +116,32 @@ class WSGIRequestHandler:
     def request_line(self) -> str:
         """The request line as it was received, for logs."""
         return self.request.head.line if self.request is not None else ""
+
+    @property
+    def response(self) -> Response:
+        """The response to the present request, in `run_wsgi`."""
+        assert self._response is not None
+        return self._response
+
+    @property
+    def command(self) -> str:
+        """The method of the present request."""
+        return str(self.environ.get("REQUEST_METHOD", ""))
+
+    @property
+    def path(self) -> str:
+        """The target of the present request, as it was received."""
+        return str(self.environ.get("RAW_URI", ""))
+
+    @property
+    def request_version(self) -> str:
+        """ "HTTP/1.1" or "HTTP/1.0"."""
+        return str(self.environ.get("SERVER_PROTOCOL", ""))
+
+    @property
+    def headers(self) -> RequestFields:
+        """The header fields of the present request, by their names in any case."""
+        return RequestFields(self.environ)
 
     def response_begun(self) -> bool:
         """The head of the response is on its way."""
@@ -123,7 +179,7 @@ class WSGIRequestHandler:
                 environ["wsgi.input"] = body.as_input()
                 response.unread = body.unread
             if instead is None:
-                self.run_wsgi(response)
+                self.run_wsgi()
             else:
                 response.begin(instead(environ, response.start_response))
         except ClientGoneError as error:
@@ -178,20 +234,21 @@ class WSGIRequestHandler:
                 )
             if dropped is not None:
                 self.connection_dropped(dropped, self.environ)
-            self.log_request(response.status, response.body_bytes, time.monotonic_ns() - self._started_ns)
+            self.duration_ns = time.monotonic_ns() - self._started_ns
+            self.log_request(response.status, response.body_bytes)
         except BaseException as error:  # noqa: BLE001 - code of a subclass
             self._report(error, "handler_failed")
         self.let_go(response)
 
     def answered_instead(self, status: int, size: int) -> None:
         """The loop has answered, because the thread of the request does not come back: the access log. Called by the loop."""
-        elapsed_ns = time.monotonic_ns() - self._started_ns
+        elapsed_ns = self.duration_ns = time.monotonic_ns() - self._started_ns
         fields = {"request": self.request_line(), "client": self.address_string()}
         self.server.log.warning(
             "request_taken_over", **fields, status=status, elapsed_s=round(elapsed_ns / 1e9, 3)
         )
         try:
-            self.log_request(status, size, elapsed_ns)
+            self.log_request(status, size)
         except BaseException as error:  # noqa: BLE001 - code of a subclass
             self._report(error, "handler_failed")
 
@@ -225,6 +282,10 @@ class WSGIRequestHandler:
             response.fail(error.status_line)
             return
         self.failures += 1
+        escaped = self.server.escaped
+        if escaped is not None and escaped(error):
+            response.fail()
+            return
         if isinstance(error, RequestTimeout):
             self._report(error, "request_interrupted")
             response.fail("503 Service Unavailable")
@@ -238,9 +299,13 @@ class WSGIRequestHandler:
         text = caller_traceback(error) if broken_rule else application_traceback(error)
         if text:
             fields |= {"traceback": text, "exception": error}
+        words = in_words(error)
+        self.failure = Failure(event, {"error": words, **fields})
         try:
-            self.log_error(event, error=in_words(error), **fields)
+            self.log_error("%s: %s", event, words)
         except BaseException as second:  # noqa: BLE001 - code of a subclass
             self.server.log.error(
-                event, error=in_words(error), log_error=in_words(second), traceback=text, exception=error
+                event, error=words, log_error=in_words(second), traceback=text, exception=error
             )
+        finally:
+            self.failure = None

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from prefork.errors import BootError
+from prefork.version import __version__
+from prefork.wsgi.announce import server_header, server_software
 from prefork.wsgi.failures import application_traceback
 from prefork.wsgi.handler import WSGIRequestHandler
-from prefork.wsgi.response import Response
 from support.serving import hello
 from support.wsgi import PEER, Exchange, exchange
 
@@ -44,12 +46,13 @@ def test_make_environ() -> None:
 
 def test_run_wsgi() -> None:
     class Handler(WSGIRequestHandler):
-        def run_wsgi(self, response: Response) -> None:
+        def run_wsgi(self) -> None:
             if self.environ["PATH_INFO"] == "/p/a":
+                response = self.response
                 response.start_response("418 I'm a teapot", [("X-Short", "1")])
                 response.begin([b"tea"])
             else:
-                super().run_wsgi(response)
+                super().run_wsgi()
 
     answer = exchange(broken, handler_class=Handler).answer()
     assert (answer.status, answer.body) == (418, b"tea")
@@ -57,7 +60,7 @@ def test_run_wsgi() -> None:
 
 def test_run_wsgi_that_does_nothing_is_an_error() -> None:
     class Handler(WSGIRequestHandler):
-        def run_wsgi(self, response: Response) -> None:
+        def run_wsgi(self) -> None:
             pass
 
     done = exchange(hello, handler_class=Handler)
@@ -73,7 +76,7 @@ def test_connection_dropped_comes_before_the_log_and_after_close() -> None:
             assert environ is not None
             calls.append((type(error), environ["PATH_INFO"]))
 
-        def log_request(self, code: int, size: int, duration_ns: int) -> None:
+        def log_request(self, code: int = 0, size: int = 0) -> None:
             calls.append((code, size))
 
     def app(environ: dict[str, Any], start_response: Start) -> Iterator[bytes]:
@@ -103,9 +106,9 @@ def test_log_request() -> None:
     lines: list[Any] = []
 
     class Handler(WSGIRequestHandler):
-        def log_request(self, code: int, size: int, duration_ns: int) -> None:
+        def log_request(self, code: int = 0, size: int = 0) -> None:
             lines.append((self.request_line(), self.address_string(), self.port_integer(), code, size))
-            assert duration_ns >= 0
+            assert self.duration_ns > 0
 
     done = exchange(hello, handler_class=Handler)
     assert lines == [("GET /p/a?q=1 HTTP/1.1", "192.0.2.7", 40001, 200, 5)]
@@ -116,12 +119,103 @@ def test_log_error() -> None:
     errors: list[Any] = []
 
     class Handler(WSGIRequestHandler):
-        def log_error(self, event: str, /, **fields: object) -> None:
-            errors.append((event, fields["error"]))
+        def log_error(self, format: str, *args: object) -> None:
+            assert self.failure is not None
+            assert "broken application" in self.failure.fields["traceback"]
+            errors.append((format % args, self.failure.event))
 
     done = exchange(broken, handler_class=Handler)
-    assert errors == [("request_failed", "RuntimeError: broken application")]
+    assert errors == [("request_failed: RuntimeError: broken application", "request_failed")]
     assert done.problems == []
+    assert done.handler.failure is None
+
+
+def test_words_of_a_subclass() -> None:
+    class Handler(WSGIRequestHandler):
+        def run_wsgi(self) -> None:
+            self.log_error("%s of %d%%", "sum", 5)
+            self.log_message("100%")
+            super().run_wsgi()
+
+        def log_error(self, format: str, *args: object) -> None:
+            super().log_error("mine: " + format, *args)
+
+    lines = exchange(hello, handler_class=Handler).log.lines
+    assert [(level, event, fields["message"]) for level, event, fields in lines] == [
+        ("error", "handler", "mine: sum of 5%"),
+        ("info", "handler", "100%"),
+    ]
+    assert lines[0][2]["request"] == "GET /p/a?q=1 HTTP/1.1"
+
+
+def test_an_override_that_goes_on_to_the_base_loses_nothing() -> None:
+    class Handler(WSGIRequestHandler):
+        def log_error(self, format: str, *args: object) -> None:
+            super().log_error("Oh! " + format, *args)
+
+    done = exchange(broken, handler_class=Handler)
+    assert done.problems == ["request_failed", "traceback"]
+
+
+def test_an_environ_of_its_own_is_the_environ_everywhere() -> None:
+    class Handler(WSGIRequestHandler):
+        def make_environ(self) -> dict[str, Any]:
+            return {**super().make_environ(), "PATH_INFO": "/other", "REMOTE_ADDR": "2001:db8::1"}
+
+    done = exchange(hello, handler_class=Handler)
+    assert done.access.lines == [("/other", 200, 5)]
+
+
+def test_what_a_handler_of_http_server_would_see() -> None:
+    seen: list[Any] = []
+
+    class Handler(WSGIRequestHandler):
+        def make_environ(self) -> dict[str, Any]:
+            seen.append((self.command, self.path, self.request_version))
+            fields = self.headers
+            seen.append((fields["host"], fields.get("X-a"), fields.get("X_A"), fields["content-length"]))
+            seen.append((dict(fields), len(fields)))
+            return super().make_environ()
+
+    exchange(hello, "PUT", fields="X-A: 1\r\nX-A: 2\r\n", body=b"abc", handler_class=Handler)
+    assert seen[0] == ("PUT", "/p/a?q=1", "HTTP/1.1")
+    assert seen[1] == ("example.org", "1,2", None, "3")
+    assert seen[2] == ({"Host": "example.org", "X-A": "1,2", "Content-Length": "3"}, 3)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "setting", "software", "header"),
+    [
+        ({}, "prefork", f"prefork/{__version__}", "prefork"),
+        ({"server_version": "shop/1"}, "prefork", "shop/1", "shop/1"),
+        ({"server_version": "shop/1"}, "", "shop/1", ""),
+        ({"server_version": "shop/1"}, "nginx", "shop/1", "nginx"),
+        ({"version_string": lambda self: self.server_version + " (x)"}, "prefork", None, None),
+        ({"version_string": lambda self: ""}, "prefork", None, ""),
+    ],
+)
+def test_what_the_server_calls_itself(
+    attributes: dict[str, Any], setting: str, software: str | None, header: str | None
+) -> None:
+    handler_class = type("Handler", (WSGIRequestHandler,), attributes)
+    own = f"prefork/{__version__}"
+    assert server_software(handler_class) == (software or own)
+    assert server_header(handler_class, setting, "prefork") == (f"{own} (x)" if header is None else header)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"server_version": "a\r\nSet-Cookie: b"},
+        {"server_version": property(lambda self: "x")},
+        {"version_string": lambda self: None},
+        {"version_string": lambda self: self.server.app},
+    ],
+)
+def test_what_is_no_name_for_a_server(attributes: dict[str, Any]) -> None:
+    handler_class = type("Mine", (WSGIRequestHandler,), attributes)
+    with pytest.raises(BootError, match=r"Mine\."):
+        server_header(handler_class, "prefork", "prefork")
 
 
 def test_address_string_is_used_in_logs() -> None:
