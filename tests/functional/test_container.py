@@ -14,8 +14,8 @@ from typing import TypeVar
 import pytest
 
 from support import http
-from support.built import built
-from support.container import Container, Image, build, unavailable
+from support.built import built, made_once
+from support.container import Container, Image, build, load, save, unavailable
 from support.deadline import eventually
 from support.logs import fields_of
 
@@ -33,12 +33,17 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     """Built by the Dockerfile, from the wheel that is shipped."""
     if reason := unavailable():
         pytest.skip(reason)
-    context = tmp_path_factory.mktemp("container") / "context"
-    shutil.copytree(SOURCE, context)
-    (context / "wheels").mkdir()
-    for wheel in built(tmp_path_factory).glob("*.whl"):
-        shutil.copy(wheel, context / "wheels")
-    return build(context / "Dockerfile", context, context.parent / "stages")
+    shipped = built(tmp_path_factory)
+
+    def make(place: Path) -> None:
+        context = place / "context"
+        shutil.copytree(SOURCE, context)
+        (context / "wheels").mkdir()
+        for wheel in shipped.glob("*.whl"):
+            shutil.copy(wheel, context / "wheels")
+        save(build(context / "Dockerfile", context, place / "stages"), place / "image.json")
+
+    return load(made_once(tmp_path_factory, "image", make) / "image.json")
 
 
 Start = Callable[..., Container]

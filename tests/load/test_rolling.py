@@ -158,7 +158,12 @@ def roll(machines: list[Machine], directory: Path) -> None:
     stop = f"{sys.executable} -m prefork stop -c {directory}/$({machines[0].host.command[0]} netns identify $$)/server.toml"
     restart.write_text(f"#!/bin/sh\nexec {stop}\n")
     restart.chmod(0o755)
-    environment = {**os.environ, "ON": " ".join(machines[0].host.command[:-1]), "RESTART": str(restart)}
+    environment = {
+        **os.environ,
+        "ON": " ".join(machines[0].host.command[:-1]),
+        "RESTART": str(restart),
+        "SETTLE": "1",
+    }
     ended = subprocess.run(
         [str(DEPLOY / "rolling"), *(machine.host.name for machine in machines)],
         env=environment,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,17 +17,22 @@ PROJECT = Path(__file__).parents[2]
 
 def built(factory: pytest.TempPathFactory) -> Path:
     """The directory that holds both."""
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir"]
+    return made_once(factory, "built", lambda place: run([*command, str(place), str(PROJECT)]))
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A directory that the first of the parallel processes of a run that wants it makes, for all of them."""
     base = factory.getbasetemp()
-    # The parallel processes of one run have directories beside each other.
-    place = (base.parent if base.name.startswith("popen-") else base) / "built"
+    # Theirs are beside each other.
+    place = (base.parent if base.name.startswith("popen-") else base) / name
     with open(f"{place}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not place.exists():
-            making = place.with_suffix(".making")
-            making.mkdir(exist_ok=True)
-            pip = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(making), str(PROJECT)]
-            run(pip)
-            making.rename(place)
+        done = Path(f"{place}.done")
+        if not done.exists():
+            place.mkdir()
+            make(place)
+            done.touch()
     return place
 
 

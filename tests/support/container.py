@@ -191,6 +191,18 @@ def build(dockerfile: Path, context: Path, place: Path) -> Image:
     return image
 
 
+def save(image: Image, file: Path) -> None:
+    """For another process."""
+    fields = {**vars(image), "root": str(image.root)}
+    file.write_text(json.dumps(fields))
+
+
+def load(file: Path) -> Image:
+    """What `save` kept."""
+    fields = json.loads(file.read_text())
+    return Image(**{**fields, "root": Path(fields["root"])})
+
+
 def _instructions(text: str) -> list[tuple[str, str]]:
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     joined = "\n".join(lines).replace("\\\n", " ")
