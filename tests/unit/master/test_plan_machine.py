@@ -84,7 +84,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(count=st.integers(min_value=1, max_value=6))
     def scale_to(self, count: int) -> None:
         self.sim.happens(events.ScaleTo(count))
-        assert self.sim.pool.stop is not Stop.NO or self.sim.pool.target == count
+        assert self.sim.pool.is_leaving or self.sim.pool.target == count
 
     @rule(pick=picks)
     def the_load_empties_a_slot(self, pick: int) -> None:
