@@ -376,7 +376,7 @@ class Connection:
         try:
             done = self._sender.flush()
         except OSError as error:
-            self._abandon(error)
+            self.abandon(error)
             return
         if done:
             self._hand_over(RESUME)
@@ -401,7 +401,8 @@ class Connection:
         taken = before - self._unread
         self.deadline = extended(self.deadline, self._home.loop.now, times.write_s, taken, times.s_per_byte)
 
-    def _abandon(self, why: OSError) -> None:
+    def abandon(self, why: OSError) -> None:
+        """In FLUSH: the rest of the response will not be sent."""
         self._exchange.lost = why
         self._sender.clear()
         self._hand_over(ABANDON)
@@ -426,7 +427,7 @@ class Connection:
             if self.deadline > self._home.loop.now:  # it reads, only not enough for the socket to have room
                 self._home.loop.watch(self)
                 return
-            self._abandon(ConnectionAbortedError("the client did not read its response in time"))
+            self.abandon(ConnectionAbortedError("the client did not read its response in time"))
         elif self.phase is not APPLICATION:
             self.close()
 
@@ -526,7 +527,7 @@ class Connection:
         """Nobody would tell what the client does: this connection ends, the others go on."""
         self._home.context.log.warning("not_watched", error=str(error), client=self._exchange.client)
         if self.phase is FLUSH:
-            self._abandon(error)
+            self.abandon(error)
         else:
             self.close()
 

@@ -196,6 +196,17 @@ class Connections:
             if connection.deadline > latest:
                 connection.limit_until(latest)
 
+    def give_up(self, why: OSError) -> None:
+        """Sends no more to those that do not read their response: close() of its iterable, then the end."""
+        for connection in [c for c in self._members if c.phase is Phase.FLUSH]:
+            connection.abandon(why)
+
+    def close_all(self) -> None:
+        """Closes what is left. To be called when no request runs, and the loop turns no more."""
+        everything: list[Connection | Preamble] = [*self._arriving, *self._members]
+        for connection in everything:
+            connection.close()
+
     @property
     def answering(self) -> int:
         """How many have a response on its way."""

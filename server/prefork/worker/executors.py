@@ -7,6 +7,7 @@ complete request, and hands it back. Runs in the worker. Must not know: HTTP, WS
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from enum import Enum
 from queue import SimpleQueue
@@ -126,12 +127,21 @@ class ThreadExecutor:
         self._pending = 0
         self._begun = 0
         self._report_free = False
-        self._members = [
-            threading.Thread(target=self._work, args=(index,), name=f"prefork-{index + 1}", daemon=True)
-            for index in range(threads)
-        ]
-        for member in self._members:
-            member.start()
+        self._members: list[threading.Thread] = []
+        for _ in range(self._first(threads)):
+            self._add()
+
+    def _first(self, threads: int) -> int:
+        """How many threads there are from the beginning."""
+        return threads
+
+    def _add(self) -> None:
+        index = len(self._members)
+        member = threading.Thread(
+            target=self._work, args=(index,), name=f"prefork-{index + 1}", daemon=True
+        )
+        self._members.append(member)
+        member.start()
 
     @property
     def saturated(self) -> bool:
@@ -168,6 +178,17 @@ class ThreadExecutor:
         for _ in self._members:
             self._queue.put(None)
 
+    def join(self, timeout_s: float) -> bool:
+        """After `close`: waits for the threads, for so long at most. True: they have ended. Any thread but theirs."""
+        end = time.monotonic() + timeout_s
+        for member in self._members:
+            member.join(max(0.0, end - time.monotonic()))
+        return not any(member.is_alive() for member in self._members)
+
+    def has(self, thread: int) -> bool:
+        """`thread` (threading.get_ident()) is one of them."""
+        return any(member.ident == thread for member in self._members)
+
     def _work(self, index: int) -> None:
         self._on_thread(index)
         while (item := self._queue.get()) is not None:
@@ -192,3 +213,17 @@ class ThreadExecutor:
             elif left_something:
                 self._post(_look)
             del task, item  # an idle thread must not keep the last request alive
+
+
+class GrowingExecutor(ThreadExecutor):
+    """As many threads as there are requests at a time, up to a bound."""
+
+    def _first(self, threads: int) -> int:
+        return 0
+
+    def run(self, task: Task, step: Step) -> None:
+        """Queues `step`, and starts a thread for it if none is free."""
+        super().run(task, step)
+        # Threads only ever become free meanwhile: at worst there is one more than was needed.
+        if len(self._members) < min(self._pending, self._threads):
+            self._add()
