@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prefork.ipc.channel import Channel, ChannelClosed, ChannelError
@@ -51,13 +52,15 @@ class StatusKeeper:
         generations: Generations,
         describe: Callable[[], bytes],
         clock: Callable[[], float],
+        cpu_clock: Callable[[], float] = time.thread_time,
     ) -> None:
-        """`describe` gives the server's `Status` as JSON."""
+        """`describe` gives the server's `Status` as JSON. `cpu_clock` tells what that costs, however busy the machine is."""
         self._processes = processes
         self._links = links
         self._generations = generations
         self._describe = describe
         self._clock = clock
+        self._cpu_clock = cpu_clock
         self._keeping = Keeping()
         self._members: dict[int, StatusProcess] = {}
         self._seen: Resources | None = None
@@ -218,12 +221,13 @@ class StatusKeeper:
             self._hang_up(channel)
 
     def _answer(self) -> None:
-        began = self._clock()
-        if not self._owed or began < self._paid_until - BURST_S:
+        now = self._clock()
+        if not self._owed or now < self._paid_until - BURST_S:
             return
+        began = self._cpu_clock()
         owed, self._owed = self._owed, {}
         _give(owed, self._describe())
-        self._paid_until = max(self._paid_until, began) + (self._clock() - began) / SHARE
+        self._paid_until = max(self._paid_until, now) + (self._cpu_clock() - began) / SHARE
 
 
 def _tell(member: StatusProcess, message: Message, fds: Sequence[int] = ()) -> None:

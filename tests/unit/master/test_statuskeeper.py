@@ -59,7 +59,9 @@ class Master:
         links: Any = SimpleNamespace(watch=self.watched.append, unwatch=self.watched.remove)
         processes: Any = SimpleNamespace(kill=self._kill)
         self.killed: list[int] = []
-        self.keeper = StatusKeeper(processes, links, generations, self._describe, lambda: self.now)
+        self.keeper = StatusKeeper(
+            processes, links, generations, self._describe, lambda: self.now, lambda: self.now
+        )
 
     def _describe(self) -> bytes:
         self.now += COST_S
