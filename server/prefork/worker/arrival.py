@@ -31,14 +31,10 @@ class Loop(Protocol):
 
     now: float
     """Monotonic seconds at which the present turn began."""
-    behind_s: float
-    """For so long nobody had looked then."""
 
 
-def arrived_s(sock: HasOptions, loop: Loop, may_be_old: bool) -> float:
-    """Monotonic seconds. `may_be_old`: it may have been here before the loop last looked."""
+def arrived_s(sock: HasOptions, loop: Loop) -> float:
+    """Monotonic seconds, for one that may have been here before the loop last looked; for others it is `loop.now`."""
     now = loop.now
-    if not may_be_old and loop.behind_s < WORTH_ASKING_S:
-        return now
     waited_s = last_data_received_s(sock)
     return now if waited_s <= TICK_S else min(time.monotonic() - waited_s, now)

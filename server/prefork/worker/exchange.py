@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from prefork.http.receiver import Request, RequestReceiver
 from prefork.http.response import short_answer
 from prefork.ipc.seat import Seat, here
-from prefork.worker.arrival import arrived_s
+from prefork.worker.arrival import WORTH_ASKING_S, arrived_s
 from prefork.worker.executors import Step
 from prefork.worker.incoming import IncomingBody
 from prefork.worker.sender import Sender
@@ -105,7 +105,10 @@ class Exchange:
         self._request = request
         if home.static is not None:
             self._ours = home.static if home.static.serves(request.environ["PATH_INFO"]) else None
-        self._arrived = arrived_s(self._sock, home.loop, may_be_old)
+        if may_be_old or home.loop.behind_s >= WORTH_ASKING_S:
+            self._arrived = arrived_s(self._sock, home.loop)
+        else:
+            self._arrived = home.loop.now
         return self._ours is not None
 
     def perform(self, step: Step) -> Outcome:
