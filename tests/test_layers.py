@@ -30,10 +30,11 @@ TABLE = {
     "observe": {"errors"},
     "hooks": {"errors"},
     "wsgi": {"http", "errors"},
-    "worker": {"wsgi", "http", "net", "ipc", "observe", "hooks", "settings"},
-    "zygote": {"worker", "wsgi.loader", "ipc", "settings", "observe", "hooks"},
+    "worker": {"wsgi", "http", "net", "ipc", "observe", "hooks", "settings", "dev.session"},
+    "zygote": {"worker", "wsgi.loader", "ipc", "settings", "observe", "hooks", "dev.prepare"},
     "status": {"worker", "wsgi", "http", "zygote.hygiene", "ipc", "observe", "settings"},
     "master": {"settings", "net", "ipc", "observe", "systemd"},
+    "dev": {"worker", "wsgi", "http", "net", "ipc", "observe", "hooks", "settings", "errors"},
 }
 """The table of `docs/architecture.md`; `errors` (imports nothing) and `cli` (imports everything) aside."""
 
@@ -53,7 +54,7 @@ RULES = Rules(
     reserved=(
         Reserved(
             frozenset({"sys.exit", "raise SystemExit"}),
-            frozenset({"cli"}),
+            frozenset({"cli", "dev.reloader"}),
             "everything else returns or raises, so that only the command line decides how a process ends",
         ),
         Reserved(
@@ -67,7 +68,7 @@ RULES = Rules(
                 | {"os.wait", "os.wait3", "os.wait4", "os.waitpid", "os.waitid", "signal.pidfd_send_signal"}
                 | {"prctl", "import subprocess", "import multiprocessing"}
             ),
-            frozenset({"master.processes", "zygote"}),
+            frozenset({"master.processes", "zygote", "dev.reloader", "dev.processes"}),
             "processes are made, signalled and waited for in one place on each side",
         ),
     ),
