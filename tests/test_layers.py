@@ -44,7 +44,7 @@ RULES = Rules(
         **{room: frozenset(rooms) for room, rooms in TABLE.items()},
         "cli": EVERYTHING,
         "__main__": frozenset({"cli"}),
-        "__init__": frozenset({"wsgi", "deadline", "hooks", "metrics"}),
+        "__init__": frozenset({"wsgi", "deadline", "dev", "hooks", "metrics"}),
         "deadline": frozenset({"ipc"}),
         "metrics": frozenset({"ipc"}),
         "demo": frozenset(),
@@ -54,12 +54,12 @@ RULES = Rules(
     reserved=(
         Reserved(
             frozenset({"sys.exit", "raise SystemExit"}),
-            frozenset({"cli", "dev.reloader"}),
+            frozenset({"cli", "dev.reloader", "dev.simple"}),
             "everything else returns or raises, so that only the command line decides how a process ends",
         ),
         Reserved(
             frozenset({"os._exit"}),
-            frozenset({"zygote"}),
+            frozenset({"zygote", "dev.processes"}),
             "only a freshly forked child leaves without running the parent's exit handlers",
         ),
         Reserved(
@@ -68,7 +68,7 @@ RULES = Rules(
                 | {"os.wait", "os.wait3", "os.wait4", "os.waitpid", "os.waitid", "signal.pidfd_send_signal"}
                 | {"prctl", "import subprocess", "import multiprocessing"}
             ),
-            frozenset({"master.processes", "zygote", "dev.reloader", "dev.processes"}),
+            frozenset({"master.processes", "zygote", "dev.reloader", "dev.processes", "dev.adhoc"}),
             "processes are made, signalled and waited for in one place on each side",
         ),
     ),
@@ -208,6 +208,10 @@ def test_what_becomes_the_master_loads_neither_requests_nor_the_application() ->
 def test_the_public_names_are_there(name: str) -> None:
     code = f"from prefork import {name}; import prefork; assert {name} is prefork.{name}; assert {name!r} in dir(prefork)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_names_for_development_are_known_as_such() -> None:
+    assert {"make_server", "run_simple"} <= prefork.DEVELOPMENT < set(prefork.__all__)
 
 
 def test_any_other_name_is_an_error_as_usual() -> None:

@@ -12,6 +12,8 @@ from prefork.version import __version__
 
 if TYPE_CHECKING:
     from prefork import deadline, metrics
+    from prefork.dev.server import make_server
+    from prefork.dev.simple import run_simple
     from prefork.errors import RequestTimeout
     from prefork.hooks import (
         after_fork,
@@ -32,11 +34,13 @@ __all__ = [
     "after_response",
     "before_stop",
     "deadline",
+    "make_server",
     "metrics",
     "on_reload_failed",
     "on_slow",
     "on_timeout",
     "on_zygote_ready",
+    "run_simple",
 ]
 
 _WHERE = {
@@ -46,12 +50,17 @@ _WHERE = {
     "after_response": "prefork.wsgi.after",
     "before_stop": "prefork.hooks",
     "deadline": "prefork.deadline",
+    "make_server": "prefork.dev.server",
     "metrics": "prefork.metrics",
     "on_reload_failed": "prefork.hooks",
     "on_slow": "prefork.hooks",
     "on_timeout": "prefork.hooks",
     "on_zygote_ready": "prefork.hooks",
+    "run_simple": "prefork.dev.simple",
 }
+
+DEVELOPMENT = frozenset(name for name, module in _WHERE.items() if module.startswith("prefork.dev."))
+"""Names that are for a developer's machine: a zygote does not load them."""
 
 
 def __getattr__(name: str) -> object:

@@ -137,9 +137,7 @@ class ThreadExecutor:
 
     def _add(self) -> None:
         index = len(self._members)
-        member = threading.Thread(
-            target=self._work, args=(index,), name=f"prefork-{index + 1}", daemon=True
-        )
+        member = threading.Thread(target=self._work, args=(index,), name=f"prefork-{index + 1}", daemon=True)
         self._members.append(member)
         member.start()
 

@@ -108,7 +108,7 @@ def _prepare(boot: Boot, channel: Channel, environment: Mapping[str, str]) -> _I
     importlib.import_module("prefork.worker.main")
 
     public = importlib.import_module("prefork")
-    for name in public.__all__:
+    for name in set(public.__all__) - public.DEVELOPMENT:
         getattr(public, name)
     gc.enable()
     # Before the first line of the application, and before chdir: what root may enter, this user may not.
