@@ -208,6 +208,13 @@ class Connections:
             connection.close()
 
     @property
+    def receiving(self) -> int:
+        """How many have a request on its way to us, or have just come and are about to send their first."""
+        return len(self._arriving) + sum(
+            c.phase <= Phase.DECODE and c.phase is not Phase.IDLE for c in self._members
+        )
+
+    @property
     def answering(self) -> int:
         """How many have a response on its way."""
         return sum(c.phase in (Phase.APPLICATION, Phase.FLUSH) for c in self._members)
