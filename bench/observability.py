@@ -1,11 +1,13 @@
 """What it costs to be seen: prefork with and without the scoreboard, with metrics that are asked for, and with an access log.
 
-    python bench/observability.py [--rounds 15] [--seconds 2] [--workloads unique,close]
+    python bench/observability.py [--rounds 300] [--workloads hello,unique,close]
 
 There is no setting that switches the scoreboard off. So "off" is a copy of the package from which every statement that writes to
 it is taken out (by the syntax tree; that it counts nothing is checked at the end). All variants stand ready from the start and
-take turns, in another order in each round; each has the first core while it is measured, the load (wrk) the last. What is
-compared are the variants of one round: their ratios, with the quartiles. Needs wrk.
+take turns, in another order in each round: some hundred requests each, a few hundredths of a second, so that whatever disturbs
+the machine disturbs all of them. What is compared is the processor time of all processes of the server for a request, to the
+nanosecond, between the variants of one round: the median of the ratios, and their quartiles. Its inverse is the throughput of a
+core.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ import ast
 import itertools
 import json
 import os
+import random
 import re
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -31,6 +35,10 @@ from pathlib import Path
 import prefork
 
 HERE = Path(__file__).parent
+
+CONNECTIONS = 16
+SLICE = 640
+"""Requests of one variant before the next has its turn."""
 PACKAGE = Path(prefork.__file__).parent
 
 SCRAPE_EVERY_S = 15.0
@@ -111,7 +119,7 @@ class Variant:
     scrape_s: float = 0.0
     """Processor time that a scrape of /metrics takes."""
     cpu_us: list[float] = field(default_factory=list)
-    rate: list[float] = field(default_factory=list)
+    elapsed_s: float = 0.0
 
     def status(self) -> dict[str, object]:
         command = [sys.executable, "-m", "prefork", "status", "--json", "-c", str(self.settings)]
@@ -173,55 +181,93 @@ def scrape(variant: Variant) -> float:
     return (cpu_s(variant.pid) - before) / 10
 
 
-def load(variant: Variant, workload: str, seconds: float, core: int) -> None:
-    """One measurement."""
-    command = [
-        "taskset",
-        "-c",
-        str(core),
-        "wrk",
-        "-t1",
-        "-c16",
-        f"-d{seconds:g}s",
-        f"http://127.0.0.1:{variant.port}/",
-    ]
+def requests_of(workload: str) -> list[bytes]:
+    """What is asked; for "unique" five fields that are never the same, as behind a proxy."""
+    if workload == "hello":
+        return [b"GET / HTTP/1.1\r\nHost: bench.test\r\n\r\n"]
     if workload == "close":
-        command[-1:-1] = ["-H", "Connection: close"]
-    elif workload != "hello":
-        command[-1:-1] = ["-s", str(HERE / "workloads" / f"{workload}.lua")]
+        return [b"GET / HTTP/1.1\r\nHost: bench.test\r\nConnection: close\r\n\r\n"]
+    dice = random.Random(7)
+    made = []
+    for _ in range(2000):
+        lines = [
+            f"GET /items/17?q={dice.getrandbits(32):08x} HTTP/1.1",
+            "Host: bench.test",
+            "User-Agent: Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101",
+            "Accept: */*",
+            "Accept-Encoding: gzip",
+            f"Cookie: sid={dice.getrandbits(128):032x}",
+            f"X-Forwarded-For: 10.0.{dice.randrange(256)}.{dice.randrange(256)}",
+            "X-Forwarded-Proto: https",
+            f"X-Request-ID: {dice.getrandbits(128):032x}",
+            f"Traceparent: 00-{dice.getrandbits(128):032x}-{dice.getrandbits(64):016x}-01",
+        ]
+        made.append("\r\n".join([*lines, "", ""]).encode())
+    return made
+
+
+class Client:
+    """Connections to one server, used side by side."""
+
+    def __init__(self, variant: Variant, workload: str) -> None:
+        self._address = ("127.0.0.1", variant.port)
+        self._requests = itertools.cycle(requests_of(workload))
+        self._fresh = workload == "close"
+        self._open = (
+            [] if self._fresh else [socket.create_connection(self._address) for _ in range(CONNECTIONS)]
+        )
+
+    def slice(self) -> None:
+        """SLICE requests."""
+        for _ in range(SLICE // CONNECTIONS):
+            socks = self._open or [socket.create_connection(self._address) for _ in range(CONNECTIONS)]
+            for sock in socks:
+                sock.sendall(next(self._requests))
+            for sock in socks:
+                if not sock.recv(4096).startswith(b"HTTP/1.1 200 "):
+                    raise SystemExit("that was no answer")
+            if self._fresh:
+                for sock in socks:
+                    sock.close()
+
+    def close(self) -> None:
+        for sock in self._open:
+            sock.close()
+
+
+def load(variant: Variant, client: Client) -> None:
+    """One measurement."""
     before = cpu_s(variant.pid)
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    began = time.monotonic()
+    client.slice()
     used = cpu_s(variant.pid) - before
-    # Prometheus asks every SCRAPE_EVERY_S, which is longer than a round: its part of what that costs.
-    used += variant.scrape_s * seconds / SCRAPE_EVERY_S
-    requests = int(re.search(r"(\d+) requests in", said)[1])  # type: ignore[index]
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])  # type: ignore[index]
-    if "Non-2xx" in said:
-        raise SystemExit(said)
-    variant.cpu_us.append(used / requests * 1e6)
-    variant.rate.append(rate)
+    variant.cpu_us.append(used / SLICE * 1e6)
+    variant.elapsed_s += time.monotonic() - began
 
 
-def compare(variants: list[Variant], workload: str, rounds: int, seconds: float, core: int) -> None:
+def compare(variants: list[Variant], workload: str, rounds: int) -> None:
     """Prints a table."""
+    clients = {variant.name: Client(variant, workload) for variant in variants}
     for variant in variants:
-        load(variant, workload, 1, core)
+        for _ in range(5):
+            load(variant, clients[variant.name])
         variant.cpu_us.clear()
-        variant.rate.clear()
     orders = itertools.cycle(itertools.permutations(variants))
     for _ in range(rounds):
         for variant in next(orders):
-            load(variant, workload, seconds, core)
+            load(variant, clients[variant.name])
+    for client in clients.values():
+        client.close()
     off = variants[0]
-    print(f"\n{workload}: {rounds} rounds of {seconds:g} s")
+    print(f"\n{workload}: {rounds} rounds of {SLICE} requests")
     for variant in variants:
-        rates = sorted(mine / base for mine, base in zip(variant.rate, off.rate, strict=True))
-        costs = sorted(mine - base for mine, base in zip(variant.cpu_us, off.cpu_us, strict=True))
-        ratios = sorted(base / mine for mine, base in zip(variant.cpu_us, off.cpu_us, strict=True))
+        # Prometheus asks every SCRAPE_EVERY_S: a full core gives so much of itself to that.
+        left = 1 - variant.scrape_s / SCRAPE_EVERY_S
+        pairs = list(zip(variant.cpu_us, off.cpu_us, strict=True))
         print(
-            f"  {variant.name:24} {statistics.median(variant.rate):6.0f} req/s, {_spread(rates, 100)} % of off;"
-            f"  CPU {statistics.median(variant.cpu_us):5.2f} us a request (least {min(variant.cpu_us):5.2f}),"
-            f" {_spread(costs, 1)} us more, throughput of a core {_spread(ratios, 100)} % of off"
+            f"  {variant.name:24} CPU {statistics.median(variant.cpu_us):6.2f} us a request"
+            f" (least {min(variant.cpu_us):6.2f}), {_spread([mine - base for mine, base in pairs], 1)} us more;"
+            f" throughput of a core {_spread([base / mine * left for mine, base in pairs], 100)} % of off"
         )
 
 
@@ -232,11 +278,11 @@ def _spread(values: list[float], times: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--seconds", type=float, default=2)
-    parser.add_argument("--workloads", default="unique,close")
+    parser.add_argument("--rounds", type=int, default=300)
+    parser.add_argument("--workloads", default="hello,unique,close")
     arguments = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[-1]})
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         scratch = Path(name)
         package_without(scratch / "without")
@@ -258,7 +304,7 @@ def main() -> None:
                     f"a scrape of /metrics costs {variant.scrape_s * 1000:.1f} ms of CPU, all processes together"
                 )
         for workload in arguments.workloads.split(","):
-            compare(variants, workload, arguments.rounds, arguments.seconds, cores[-1])
+            compare(variants, workload, arguments.rounds)
         counted = [variant.status()["counters"]["requests"] for variant in variants]  # type: ignore[index]
         if counted[0] or not all(counted[1:]):
             raise SystemExit(f"that was no comparison: the variants counted {counted} requests")

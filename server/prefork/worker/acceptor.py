@@ -126,6 +126,7 @@ class Acceptor:
         """Leaves new connections to the other workers."""
         if self._listening:
             self._listening = False
+            self._connections.backlog = True
             for fd in self._doors:
                 self._loop.remove(fd)
             if self._baton_fd is not None:

@@ -4,9 +4,9 @@ Owns: the choice between two clocks. Runs in the worker, loop thread. Must not k
 
 Mostly a request is taken up in the turn of the loop that found it, and waits only for those that were found with it: it counts
 from the moment at which the loop woke up. Where it may have come long before, the kernel is asked when the last bytes of the
-connection arrived (TCP_INFO: about a microsecond, in steps of the kernel's tick): for the first request of a connection, which
-may have stood in the queue of the listener; for one that stood behind another of its connection; and when the loop was kept from
-looking. Unix sockets do not tell.
+connection arrived (TCP_INFO: about a microsecond, in steps of the kernel's tick): for the first request of a connection, if
+connections may have stood in the queue of the listener; for one that stood behind another of its connection; and when the
+loop was kept from looking. Unix sockets do not tell.
 """
 
 from __future__ import annotations

@@ -258,7 +258,7 @@ class Connection:
             self._correct(request.environ)
         self._served = served = self._served + 1
         request.environ["prefork.connection"] = (self._number, served)
-        for_loop = self._exchange.take(request, may_be_old or served == 1)
+        for_loop = self._exchange.take(request, served == 1, may_be_old)
         self._executor = home.inline if for_loop else home.executor
         if home.on_claim is not None:
             self._sender.claim = None if self._executor is home.inline else Claim(self)

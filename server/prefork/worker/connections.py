@@ -95,11 +95,18 @@ class Connections:
         self.spiller = Spiller(clock, loop.watch, loop.defer)
         self.opened = 0
         """Connections so far."""
+        self.backlog = True
+        """Newcomers may have waited in the queue of a listener: nobody listened here, and none has come since who had not."""
         self._members: set[Connection] = set()
         self._arriving: set[Preamble] = set()
 
     def __len__(self) -> int:
         return len(self._members) + len(self._arriving)
+
+    @property
+    def asks_newcomers(self) -> bool:
+        """Whether the kernel is asked how long the first request of a connection has waited."""
+        return self.backlog or self.shedding is not None
 
     @property
     def new_body(self) -> Callable[[], SpooledBody] | None:

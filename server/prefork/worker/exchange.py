@@ -97,18 +97,22 @@ class Exchange:
         peer = self._handler.client_address
         return str(peer[0]) if isinstance(peer, tuple) else ""
 
-    def take(self, request: Request, may_be_old: bool = True) -> bool:
+    def take(self, request: Request, first: bool, may_be_old: bool) -> bool:
         """The next request, complete. Loop thread. Returns whether the loop shall run it itself: it needs no application.
 
-        `may_be_old`: it may have come before the loop last looked for something to read from this client."""
+        `first`: of its connection. `may_be_old`: it may have come before the loop last looked for something from this client."""
         home = self._home
         self._request = request
         if home.static is not None:
             self._ours = home.static if home.static.serves(request.environ["PATH_INFO"]) else None
-        if may_be_old or home.loop.behind_s >= WORTH_ASKING_S:
-            self._arrived = arrived_s(self._sock, home.loop)
+        loop = home.loop
+        if may_be_old or loop.behind_s >= WORTH_ASKING_S or (first and home.asks_newcomers):
+            self._arrived = arrived_s(self._sock, loop)
+            if first:
+                # The queue of a listener is first come, first served: those behind this one have waited less.
+                home.backlog = self._arrived < loop.now
         else:
-            self._arrived = home.loop.now
+            self._arrived = loop.now
         return self._ours is not None
 
     def perform(self, step: Step) -> Outcome:
