@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
@@ -45,6 +47,18 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", metavar="N", help='worker processes, or "auto" (workers.count)')
     parser.add_argument("--threads", metavar="N", help="threads of each worker (workers.threads)")
     parser.add_argument(
+        "--dev",
+        action="store_true",
+        help="development: one worker with threads, reload when a file changes, errors on the page, Werkzeug's debugger, "
+        "access log, .env; without MODULE:APP the one of FLASK_APP, wsgi.py, app.py, ...",
+    )
+    parser.add_argument(
+        "--no-debugger", action="store_true", help="with --dev: no interactive debugger (dev.debugger)"
+    )
+    parser.add_argument(
+        "--no-reload", action="store_true", help="with --dev: files are not watched (dev.reload)"
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -56,7 +70,9 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
 def settings_source(arguments: argparse.Namespace) -> SettingsSource:
     """What the arguments say. Raises `UsageError` if they name no application, `ConfigError` for a bad --set."""
     overrides: list[Override] = []
-    if arguments.target is not None:
+    if arguments.dev:
+        overrides += _for_development(arguments)
+    elif arguments.target is not None:
         overrides.append(Override("app.target", arguments.target, "command line"))
     if arguments.bind:
         overrides.append(Override("server.listen", arguments.bind, "--bind"))
@@ -67,11 +83,35 @@ def settings_source(arguments: argparse.Namespace) -> SettingsSource:
         if text is not None:
             overrides.append(Override(key, value_of(key, text), option))
     overrides += map(parse_assignment, arguments.set)  # last: it is the strongest
+    if (arguments.no_debugger or arguments.no_reload) and not arguments.dev:
+        raise UsageError("--no-debugger and --no-reload go with --dev")
     if arguments.config is None and not any(override.key == "app.target" for override in overrides):
         raise UsageError("name a settings file (-c FILE) or an application (MODULE:APP)")
     directory = _current_directory()
     file = os.path.join(directory, arguments.config) if arguments.config is not None else None  # noqa: PTH118
     return SettingsSource(file, tuple(overrides), directory)
+
+
+def _for_development(arguments: argparse.Namespace) -> Iterator[Override]:
+    """What `--dev` sets, and the application it finds."""
+    from prefork.cli.devtarget import choose
+    from prefork.settings.dev import OVER_THE_FILE
+
+    for key, value in OVER_THE_FILE:
+        yield Override(key, value, "--dev")
+    if arguments.config is not None:
+        yield Override("dev.restart", [arguments.config], "--dev")
+    if arguments.no_debugger:
+        yield Override("dev.debugger", False, "--no-debugger")
+    if arguments.no_reload:
+        yield Override("dev.reload", "off", "--no-reload")
+    if arguments.config is not None and arguments.target is None:
+        return
+    chosen = choose(arguments.target, os.environ, Path(_current_directory()))
+    if chosen is not None:
+        yield Override("app.target", chosen.target, chosen.origin)
+        if chosen.path:
+            yield Override("app.path", [chosen.path], chosen.origin)
 
 
 def _current_directory() -> str:

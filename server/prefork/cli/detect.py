@@ -45,6 +45,11 @@ def applications(directory: Path) -> list[Application]:
     return list(found.values())
 
 
+def name_in_file(file: Path) -> str | None:
+    """What the application in a source file is called, as it stands after the colon of a target; None: it has none."""
+    return _name_in(_read(file))
+
+
 def environments(directory: Path) -> list[Path]:
     """Interpreters of virtual environments in or beside the directory (PEP 405: a pyvenv.cfg marks one)."""
     found = []

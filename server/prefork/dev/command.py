@@ -2,8 +2,8 @@
 
 Owns: finding it out. Runs in: the parent of a reloader, `prefork.serve`. Must not know: why it is wanted.
 
-`sys.orig_argv` is what the kernel was given (Python 3.10): it has the options of the interpreter, and `-m`. Only the name of the
-interpreter may be relative to PATH or to a directory that is not the current one any more.
+`sys.orig_argv` is what the kernel was given (Python 3.10): it has the options of the interpreter, and `-m`. Only the name of
+the interpreter may be relative to PATH or to a directory that is not the current one any more.
 """
 
 from __future__ import annotations

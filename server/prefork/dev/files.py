@@ -16,6 +16,7 @@ import site
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 MOST_FILES = 5000
 """So many files of a directory are found by walking; those that are imported are watched in any case."""
@@ -23,7 +24,8 @@ MOST_FILES = 5000
 _SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages"})
 
 Stamp = tuple[int, int, int]
-"""What changes with the content: time of modification in ns, size in bytes, inode (an editor may put a new file in its place)."""
+"""What changes with the content: time of modification in ns, size in bytes, inode (an editor may put a new file in its
+place)."""
 GONE: Stamp = (0, 0, 0)
 
 
@@ -41,9 +43,7 @@ def installed_places() -> tuple[str, ...]:
     paths = sysconfig.get_paths()
     places = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     places += site.getsitepackages() if hasattr(site, "getsitepackages") else []
-    places.append(
-        os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep + "prefork"
-    )  # noqa: PTH100, PTH120
+    places.append(str(Path(__file__).resolve().parents[1]))
     return tuple(sorted({os.path.join(place, "") for place in places}))  # noqa: PTH118
 
 

@@ -1,13 +1,13 @@
 """Running a program again whenever its files change.
 
-Owns: the two processes of that and what they agree on. Runs in: the process of `run_simple(use_reloader=True)` (the parent, which
-only waits) and its child (which serves). Must not know: what `main` does. `prefork --dev` needs none of this: there the master
-replaces a worker.
+Owns: the two processes of that and what they agree on. Runs in: the process of `run_simple(use_reloader=True)` (the parent,
+which only waits) and its child (which serves). Must not know: what `main` does. `prefork --dev` needs none of this: there
+the master replaces a worker.
 
-As Werkzeug has it: the child is the same command with WERKZEUG_RUN_MAIN=true; it serves in a thread, watches in the main thread,
-and exits with code 3 to be started again. Listening sockets are the parent's and inherited by every child, so nobody is refused
-in between. Other than Werkzeug, a child that cannot start any more after it once could (its file does not compile, say) is no end:
-the parent waits for the file to be mended.
+As Werkzeug has it: the child is the same command with WERKZEUG_RUN_MAIN=true; it serves in a thread, watches in the main
+thread, and exits with code 3 to be started again. Listening sockets are the parent's and inherited by every child, so nobody
+is refused in between. Other than Werkzeug, a child that cannot start any more after it once could (its file does not
+compile, say) is no end: the parent waits for the file to be mended.
 """
 
 from __future__ import annotations

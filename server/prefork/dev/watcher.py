@@ -1,8 +1,8 @@
 """Waiting until a file of the program changes.
 
 Owns: the two ways to notice (the kernel's, through watchfiles; looking again and again), and that nothing which happened since
-the watcher was made is missed. Runs in: a worker of `prefork --dev`, and the processes of `run_simple`. Must not know: what is done
-about a change.
+the watcher was made is missed. Runs in: a worker of `prefork --dev`, and the processes of `run_simple`. Must not know: what
+is done about a change.
 
 Made before the application is imported: what changes while it is being imported counts.
 """
@@ -120,8 +120,8 @@ class Watcher:
         return None
 
     def _find_new(self) -> None:
-        """Modules imported since, and files that somebody made: a later change of theirs counts. That one is new does not, until
-        it is imported; unless it was written after the watcher was made and is imported already."""
+        """Modules imported since, and files that somebody made: a later change of theirs counts. That one is new does not,
+        until it is imported; unless it was written after the watcher was made and is imported already."""
         for path in self._files.own():
             if path not in self._own:
                 stamp = stamp_of(path)

@@ -154,6 +154,16 @@ class WorkerWantsReplacement(Message, frozen=True, tag="worker_wants_replacement
     reason: str
 
 
+class CodeChanged(Message, frozen=True, tag="code_changed"):
+    """In development: files have changed that this worker has read, or is reading."""
+
+    worker_id: int
+    files: str
+    """Some of them, for people."""
+    whole: bool
+    """A new worker is not enough: settings, the environment or installed packages have changed."""
+
+
 class WorkerLeaving(Message, frozen=True, tag="worker_leaving"):
     """The worker has drained and exits now."""
 
@@ -188,6 +198,7 @@ AnyMessage = (
     | WorkerReady
     | WorkerFailed
     | WorkerWantsReplacement
+    | CodeChanged
     | WorkerLeaving
     | StatusWanted
     | StatusGiven

@@ -156,6 +156,15 @@ class RecycleAsked(msgspec.Struct, frozen=True):
     """None: all workers."""
 
 
+class CodeChanged(msgspec.Struct, frozen=True):
+    """In development: files have changed that the worker has read."""
+
+    worker: int
+    files: str
+    whole: bool
+    """Of the settings or of installed packages: a new worker is not enough."""
+
+
 class UpgradeAsked(msgspec.Struct, frozen=True):
     """USR2, `prefork upgrade`."""
 
@@ -263,6 +272,7 @@ Event = (
     | ReloadAsked
     | RollbackAsked
     | RecycleAsked
+    | CodeChanged
     | UpgradeAsked
     | LoadMeasured
     | ConnectionWaits

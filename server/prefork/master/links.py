@@ -14,6 +14,7 @@ from typing import Protocol
 from prefork.ipc.channel import Channel, ChannelClosed, ChannelError
 from prefork.ipc.messages import (
     AnyMessage,
+    CodeChanged,
     Message,
     Spawned,
     SpawnFailed,
@@ -166,5 +167,7 @@ def _from_worker(worker: int, message: AnyMessage) -> Iterator[events.Event]:
             yield events.WorkerGivesUp(worker, failure)
         case WorkerWantsReplacement():
             yield events.WorkerWantsLeave(worker, message.reason)
+        case CodeChanged():
+            yield events.CodeChanged(worker, message.files, message.whole)
         case WorkerLeaving():
             yield events.WorkerLeaves(worker, message.requests)

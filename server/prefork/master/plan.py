@@ -235,11 +235,13 @@ def _ending_zygotes(pool: Pool) -> Iterator[Action]:
 
 
 def _failed_workers(pool: Pool) -> Iterator[Action]:
-    """Workers of a failed generation that do not serve yet never will."""
+    """Workers that do not serve yet, and never will."""
     for worker in pool.workers.values():
         failed = pool.generations[worker.generation].phase is GenerationPhase.FAILED
         if failed and worker.is_booting:
             yield TerminateWorker(worker.id, "its generation failed")
+        elif worker.outdated and worker.is_booting and worker.pid is not None:
+            yield TerminateWorker(worker.id, "its code changed")
 
 
 def _upgrade(pool: Pool, now: float) -> Iterator[Action]:

@@ -129,6 +129,8 @@ class Worker(msgspec.Struct):
     recycle_why: str = ""
     urgent: bool = False
     """Its replacement is not put off for one that only makes room."""
+    outdated: bool = False
+    """It does not serve yet, and what it reads has changed: another one is to begin anew."""
     doomed: str = ""
     """Why it is to be killed at once; empty: it is not."""
     failure: Failure | None = None

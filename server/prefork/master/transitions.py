@@ -6,9 +6,10 @@ the log should say is returned. Must not know: what is done about it (see `plan`
 
 from __future__ import annotations
 
-from prefork.master import deaths, draining, recycling, scaling, upgrading
+from prefork.master import codechanges, deaths, draining, recycling, scaling, upgrading
 from prefork.master.events import (
     ClockJumped,
+    CodeChanged,
     ConnectionWaits,
     DrainAsked,
     DrainEnded,
@@ -101,6 +102,8 @@ def apply(pool: Pool, event: Event, now: float) -> list[Note]:
             return [] if pool.stop is not Stop.NO else draining.asked(pool, event, now)
         case DrainEnded():
             return draining.ended(pool)
+        case CodeChanged():
+            return codechanges.changed(pool, event, now)
         case RecycleAsked():
             return recycling.asked(pool, event, now)
         case UpgradeAsked():

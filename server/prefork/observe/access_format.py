@@ -3,6 +3,7 @@ r"""One answered request as one line.
 Owns: the formats and the escaping. Pure. Runs in: worker. Must not know: where lines go.
 
 Formats: "common" and "combined" (Apache's, with local time, and 0 rather than "-" for no bytes), "json", and
+"dev" (see `access_terminal`); and
 custom ones: text with `{field}` in it, `{{` and `}}` for plain braces, as in `{addr} "{request}" {status}`.
 
     addr         client's address                    status       status code
@@ -34,6 +35,7 @@ from typing import Any
 
 from prefork.observe.access_entry import CONNECTION, NOBODY, REQUEST_ID, AccessEntry, Format, Origin
 from prefork.observe.access_json import json_format
+from prefork.observe.access_terminal import terminal_format
 from prefork.observe.clock import SECOND_NS, clf_time, once_a_second, utc_time
 
 PRESETS: Mapping[str, str] = {
@@ -41,6 +43,7 @@ PRESETS: Mapping[str, str] = {
     "combined": '{addr} - {user} [{time}] "{request}" {status} {bytes} "{referer}" "{user_agent}"',
 }
 JSON = "json"
+DEV = "dev"
 
 _Getter = Callable[[AccessEntry], object]
 
@@ -59,10 +62,13 @@ def needs_request_id(text: str) -> bool:
     return text == JSON or "request_id" in {name for _, name, _, _ in string.Formatter().parse(text)}
 
 
-def compile_format(text: str, origin: Origin = NOBODY) -> Format:
-    """The function that writes entries in the format `text`. Raises ValueError with one line if it is bad."""
+def compile_format(text: str, origin: Origin = NOBODY, *, colours: bool = False) -> Format:
+    """The function that writes entries in the format `text`. Raises ValueError with one line if it is bad. `colours` concerns
+    "dev" alone: the lines are for a terminal."""
     if text == JSON:
         return json_format(origin)
+    if text == DEV:
+        return terminal_format(_getters(origin), colours)
     exact = _text_format(_parse(PRESETS.get(text, text), origin))
     return _apache_format(exact, combined=text == "combined") if text in PRESETS else exact
 
@@ -85,7 +91,7 @@ def _parse(text: str, origin: Origin) -> list[str | _Getter]:
     except ValueError as error:
         raise ValueError(f"bad access format {text!r}: {error}") from None
     if not any(callable(part) for part in parts):
-        raise ValueError(f"{text!r} is neither common, combined nor json, and has no {{field}} in it")
+        raise ValueError(f"{text!r} is neither common, combined, json nor dev, and has no {{field}} in it")
     return parts
 
 

@@ -17,7 +17,7 @@ from prefork.settings.kinds.paths import LogPlace, absolute
 from prefork.settings.kinds.text import OneOf, Text, checked_text
 from prefork.settings.nearest import did_you_mean
 
-ACCESS_FORMATS = ("common", "combined", "json")
+ACCESS_FORMATS = ("common", "combined", "json", "dev")
 
 ACCESS_FILTERS = ("all", "slow", "4xx", "5xx")
 
@@ -112,7 +112,7 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             hint=lambda text: did_you_mean(text, ACCESS_FORMATS),
         ),
         Meta(
-            description='Form of those lines: "common", "combined", "json", or your own '
+            description='Form of those lines: "common", "combined", "json", "dev" (short, for a terminal), or your own '
             "with fields such as {addr}, {request}, {status}, {duration_ms}."
         ),
     ] = "combined"

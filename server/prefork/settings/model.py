@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from prefork.settings.control import OFF
+from prefork.settings.dev import DevSettings
 from prefork.settings.hooks import HookSettings
 from prefork.settings.kinds.flag import Flag
 from prefork.settings.kinds.lists import TextList
@@ -448,6 +449,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     statsd: Annotated[StatsdSettings, Meta(description="Numbers pushed to a statsd server.")] = (
         StatsdSettings()
     )
+    dev: Annotated[DevSettings, Meta(description="Development, with `prefork --dev`.")] = DevSettings()
 
 
 class Table(msgspec.Struct, frozen=True):

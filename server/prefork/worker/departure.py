@@ -37,7 +37,10 @@ class Departure:
         connections: Connections,
         executor: Executor,
         log: Log,
+        *,
+        hurries: bool = False,
     ) -> None:
+        """`hurries`: a replacement is no time to wait for clients that say nothing (development)."""
         self._loop = loop
         self._channel = channel
         self._acceptor = acceptor
@@ -46,6 +49,7 @@ class Departure:
         self._log = log
         self._backlog: Sequence[int] = ()
         self._ending: Sequence[int] = ()
+        self._hurries = hurries
         self._hurry = False
         self._lingers = False
         self.reason = ""
@@ -80,6 +84,9 @@ class Departure:
         `ending`: those of them that nobody will accept from again; if this takes longer, they do not keep clients waiting.
         """
         if self.reason:
+            return
+        if self._hurries and not backlog:
+            self.stop(reason)
             return
         self.reason = reason
         self._log.debug("worker_draining", reason=reason, connections=len(self._connections))

@@ -44,7 +44,7 @@ def run(boot: WorkerBoot) -> None:
     try:
         if boot.application is None:
             configure_logging(boot.settings)
-        application = boot.application if boot.application is not None else _load(boot)
+        application = boot.application if boot.application is not None else _import(boot)
         handler_class = _handler_class(boot.settings)
         software = server_software(handler_class)
         header = server_header(
@@ -66,6 +66,16 @@ def run(boot: WorkerBoot) -> None:
     request_log = RequestLog(boot)
     context = _context(boot, seating.watched(application), stamp, request_log, software)
     _serve(boot, context, handler_class, stamp, seating, request_log)
+
+
+def _import(boot: WorkerBoot) -> WSGIApplication:
+    settings = boot.settings
+    if not settings.dev.enabled:
+        return _load(boot)
+    from prefork.dev.session import Session
+
+    session = Session(settings, boot.worker_id, boot.channel, [address for _, address in boot.listeners])
+    return session.load(lambda: _load(boot))
 
 
 def _load(boot: WorkerBoot) -> WSGIApplication:
@@ -150,7 +160,8 @@ def _serve(
     alone = settings.workers.count == 1 and connections.static is not None
     takers = connections.inline if alone else executor
     acceptor = Acceptor(loop, doors, connections, takers, tell_when_free, context.log, boot.baton_fd)
-    departure = Departure(loop, boot.channel, acceptor, connections, executor, boot.log)
+    hurries = settings.dev.enabled
+    departure = Departure(loop, boot.channel, acceptor, connections, executor, boot.log, hurries=hurries)
     _handle_sigterm(boot, loop, departure)
     workers = settings.workers
     quota = RequestQuota(boot.channel, boot.worker_id, workers.max_requests, workers.max_requests_jitter)

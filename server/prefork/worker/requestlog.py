@@ -61,11 +61,20 @@ def _access_log(boot: WorkerBoot, holds: bool) -> AccessLog | None:
 
     return AccessLog(
         writer,
-        compile_format(log.access_format, Origin(boot.slot, boot.generation, os.getpid())),
+        compile_format(
+            log.access_format,
+            Origin(boot.slot, boot.generation, os.getpid()),
+            colours=_is_colourful(boot.access_fd),
+        ),
         access_filter(log.access_filter, int(log.slow_after * 1e9)),
         holds=holds,
         on_lost=on_lost,
     )
+
+
+def _is_colourful(fd: int | None) -> bool:
+    """Whether lines go to a terminal of somebody who likes colours (https://no-color.org)."""
+    return fd is not None and os.isatty(fd) and not os.environ.get("NO_COLOR")
 
 
 def _slow_log(boot: WorkerBoot) -> Tell | None:

@@ -39,7 +39,7 @@ from prefork.wsgi.loader import WSGIApplication
 from prefork.zygote import hygiene
 from prefork.zygote.errands import is_wanted, run_errand
 from prefork.zygote.forking import Birth, serve
-from prefork.zygote.inspection import datagram_sockets, open_sockets, other_threads
+from prefork.zygote.inspection import datagram_sockets, inspect_process, open_sockets, other_threads
 from prefork.zygote.preload import freeze, preload
 from prefork.zygote.warmup import prepare_with
 
@@ -126,6 +126,8 @@ def _prepare(boot: Boot, channel: Channel, environment: Mapping[str, str]) -> _I
         configure_logging(settings)
         # Whole messages, each to the same place: what several processes send through one does not mix.
         sockets |= datagram_sockets()
+    if settings.dev.enabled:
+        _prepare_development(boot, settings, channel, environment, sockets, log)
     prepare = prepare_with(settings, boot.generation, boot.listeners, log)
     preloaded = preload(settings.app.target, mode, sockets, boot.unsafe_note, prepare)
     if preloaded.restart and not boot.trial:
@@ -133,8 +135,34 @@ def _prepare(boot: Boot, channel: Channel, environment: Mapping[str, str]) -> _I
     collect = freeze()
     if preloaded.application is None and settings.hooks.on_zygote_ready:
         log.warning("hooks_skipped", hook="on_zygote_ready", error="nothing is preloaded")
-    channel.send(ZygoteReady(preloaded=preloaded.application is not None, note=clip(preloaded.note)))
+    channel.send(
+        ZygoteReady(
+            preloaded=preloaded.application is not None, note=clip("" if mode == "never" else preloaded.note)
+        )
+    )
     return _Image(boot, settings, preloaded.application, context, collect, log)
+
+
+def _prepare_development(
+    boot: Boot,
+    settings: Settings,
+    channel: Channel,
+    environment: Mapping[str, str],
+    sockets: Mapping[int, int],
+    log: Log,
+) -> None:
+    """Libraries that leave threads or sockets behind are left to the workers, with all others. Raises BootError."""
+    from prefork.dev.prepare import import_libraries, prepare_environment
+
+    for problem in prepare_environment(settings):
+        log.warning("environment", problem=problem)
+    if boot.unsafe_note or boot.trial:
+        return
+    import_libraries(settings)
+    hygiene.ignore_masters_signals()
+    findings = inspect_process(sockets)
+    if not findings.safe:
+        _restart(boot, str(findings), channel, environment)
 
 
 def _read_boot(fd: int) -> Boot:
