@@ -276,7 +276,7 @@ def test_pause_and_resume(serve: ServerFactory) -> None:
         connection.send(encode("GET", "/"))
         assert server.command("resume").stdout == "resumed\n"
         assert connection.read_response().status == 200
-    assert server.command("resume").stdout == "it was not paused\n"
+    assert server.command("resume").stdout == "it was neither paused nor drained\n"
 
 
 def test_reopen_logs(serve: ServerFactory, tmp_path: Path) -> None:

@@ -277,9 +277,14 @@ def open_control(setting: str, clock: Callable[[], float]) -> tuple[ControlSocke
     for directory in (best, *others):
         try:
             _make_private(directory)
-            return ControlSocket(_bind(f"{directory}/{Path(setting).name}"), clock), ""
         except ListenError as error:
             reasons.append(str(error))
+            continue
+        try:
+            return ControlSocket(_bind(f"{directory}/{Path(setting).name}"), clock), ""
+        except ListenError as error:
+            # Somebody else answers there. Elsewhere nobody would look for this server, for commands find the first one.
+            return ControlSocket(None, clock), str(error)
     return ControlSocket(None, clock), "; ".join(reasons)
 
 
@@ -289,7 +294,7 @@ def _bind(path: str) -> Listener:
 
 
 def _make_private(directory: str) -> None:
-    """Nobody else can put anything there. Raises ListenError."""
+    """We can put something there, and nobody else can. Raises ListenError."""
     try:
         with contextlib.suppress(FileExistsError):
             Path(directory).mkdir(mode=0o700)
@@ -297,6 +302,8 @@ def _make_private(directory: str) -> None:
         raise ListenError(f"cannot make {directory}: {error.strerror}") from error
     if not is_private(directory):
         raise ListenError(f"{directory} is not a directory that only user id {os.geteuid()} can write to")
+    if not os.access(directory, os.W_OK):  # also for root: the file system may be read-only
+        raise ListenError(f"{directory} cannot be written to")
 
 
 def _refusal(sock: socket.socket) -> str | None:
