@@ -254,15 +254,19 @@ class Connection:
         home = self._home
         home.requests += 1
         self._client_closes = not request.head.keep_alive
+        environ = request.environ
         if self._correct is not None:
-            self._correct(request.environ)
+            self._correct(environ)
         self._served = served = self._served + 1
-        request.environ["prefork.connection"] = (self._number, served)
+        environ["prefork.connection"] = (self._number, served)
         for_loop = self._exchange.take(request, served == 1, may_be_old)
-        self._executor = home.inline if for_loop else home.executor
+        self._executor = executor = home.inline if for_loop else home.executor
         if home.on_claim is not None:
-            self._sender.claim = None if self._executor is home.inline else Claim(self)
-        self._hand_over(RESPOND)
+            self._sender.claim = None if executor is home.inline else Claim(self)
+        self.phase = APPLICATION  # `_hand_over`, without a call
+        self.deadline = NEVER
+        self.busy = True
+        executor.run(self, RESPOND)
 
     def _hand_over(self, step: Step) -> None:
         self.phase = APPLICATION

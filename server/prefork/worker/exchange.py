@@ -127,7 +127,7 @@ class Exchange:
         return context.run(self._perform, step)
 
     def _perform(self, step: Step) -> Outcome:
-        handler = self._handler
+        handler, sender = self._handler, self._sender
         seat = here.seat
         dropped: OSError | None = None
         response = self.response
@@ -142,14 +142,14 @@ class Exchange:
             try:
                 if step is ABANDON:
                     dropped = self.lost
-                elif not self._sender.pump(response, handler.pull, seat):
+                elif not sender.pump(response, handler.pull, seat):
                     self._extension_ns = seat.suspend()
                     if step is RESPOND:
                         self._began_ns = seat.began_ns
                     return WAITING
             except OSError as error:
                 dropped = error
-            claim = self._sender.claim
+            claim = sender.claim
             if claim is not None and not claim.end():
                 return self._drop(response, seat)
             if dropped is not None and not isinstance(dropped, ConnectionError):
@@ -163,14 +163,14 @@ class Exchange:
                 response.close_quietly()
             self.response = response = None
             seat.finish(500, 0)
-            claim = self._sender.claim
+            claim = sender.claim
             if claim is not None and not claim.end():
                 return TAKEN_OVER
         if handler.failures:
             seat.count_exceptions(handler.failures)
             handler.failures = 0
         if response is None or dropped is not None:
-            self._sender.clear()
+            sender.clear()
             return GIVEN_UP
         return COMPLETE
 
@@ -197,21 +197,22 @@ class Exchange:
         return answer
 
     def _respond(self, seat: Seat) -> Response:
-        request, self._request = self._request, None
+        request = self._request
         assert request is not None
-        self._handler.queued_ns = seat.begin(request.head.line, request.environ["REMOTE_ADDR"], self._arrived)
-        home = self._home
+        self._request = None
+        handler, home = self._handler, self._home
+        handler.queued_ns = seat.begin(request.head.line, request.environ["REMOTE_ADDR"], self._arrived)
         claim = self._sender.claim
         if claim is not None and home.on_claim is not None:
-            self._handler.begin(request)  # who takes over has to find it there
+            handler.begin(request)  # who takes over has to find it there
             home.on_claim(seat.number, claim)
         shedding = home.shedding
         if request.begun is not None:
             request.body = self._streamed(request.begun)
         if shedding is not None and self._ours is None and shedding.is_late(self._arrived):
             seat.count_shed()
-            return self._handler.turn_away(request, home.keep_alive, shedding.retry_after_s)
-        return self._handler.respond(request, home.keep_alive, self._ours)
+            return handler.turn_away(request, home.keep_alive, shedding.retry_after_s)
+        return handler.respond(request, home.keep_alive, self._ours)
 
     def _streamed(self, begun: bytes) -> StreamedBody:
         sock, times, claim = self._sock, self._home.times, self._sender.claim

@@ -61,8 +61,9 @@ class Sender:
         if not outbox.empty and not outbox.send(self._sock):
             return False
         left = TURN_BYTES
+        claim = self.claim
         while not response.done and (output := pull(response)) is not None:
-            if self.claim is not None and not self.claim.take():
+            if claim is not None and not claim.take():
                 raise ConnectionAbortedError(ANSWERED)
             if not outbox.empty:
                 # write() or an interim response inside of `pull` did not go out entirely: this comes behind it.
@@ -76,6 +77,8 @@ class Sender:
                 if sent < len(output):
                     outbox.add(memoryview(output)[sent:])
                     return False
+                if response.done:
+                    return True
                 left -= sent
             elif self._send_slow(output):
                 left -= (

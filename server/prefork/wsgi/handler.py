@@ -25,6 +25,9 @@ from prefork.wsgi.response import ApplicationError, ClientGoneError, Output, Res
 
 _OVERLOADED = "503 Service Unavailable"
 
+# For every request: one look-up instead of two.
+_monotonic_ns, _BytesIO, _set_current = time.monotonic_ns, io.BytesIO, current.set
+
 
 class WSGIRequestHandler:
     """Serves the requests of one connection. Subclass it and override any of the methods without underscore."""
@@ -63,7 +66,8 @@ class WSGIRequestHandler:
 
     def run_wsgi(self) -> None:
         """Calls the application. What it returns is pulled afterwards, when the socket has room."""
-        response = self.response
+        response = self._response
+        assert response is not None
         environ = self.environ = self.make_environ()
         response.begin(self.server.app(environ, response.start_response))
 
@@ -156,23 +160,23 @@ class WSGIRequestHandler:
 
     def respond(self, request: Request, keep_alive: bool, instead: WSGIApplication | None = None) -> Response:
         """Runs the application for `request`, or one of ours `instead`. An error in it becomes a 500; this never raises."""
-        self.begin(request)
+        self._started_ns = _monotonic_ns()  # `begin`, without a call
+        self.request = request
+        environ = self.environ = request.environ
         head = request.head
-        response = Response(
+        self._response = response = Response(
             self.server.stamp,
             self._write_out,
             head.minor,
             head.method == "HEAD",
             keep_alive and head.keep_alive,
         )
-        self._response = response
-        current.set(response)
-        environ = self.environ
-        body = request.body
+        _set_current(response)
         environ["wsgi.early_hints"] = response.early_hints
+        body = request.body
         try:
             if body is None:
-                environ["wsgi.input"] = io.BytesIO()
+                environ["wsgi.input"] = _BytesIO()
             elif isinstance(body, SpooledBody):
                 environ["wsgi.input"] = body.as_input()
             elif isinstance(body, StreamedBody):
@@ -222,8 +226,9 @@ class WSGIRequestHandler:
             response.close()
         except BaseException as error:  # noqa: BLE001 - application code
             self._report(error, "close_failed")
-        body = None if self.request is None else self.request.body
-        self.bytes_in = body.size if isinstance(body, SpooledBody | StreamedBody) else 0
+        request = self.request
+        body = None if request is None else request.body
+        self.bytes_in = 0 if body is None or not isinstance(body, SpooledBody | StreamedBody) else body.size
         try:
             if response.problem:
                 self.server.log.warning(
@@ -234,7 +239,7 @@ class WSGIRequestHandler:
                 )
             if dropped is not None:
                 self.connection_dropped(dropped, self.environ)
-            self.duration_ns = time.monotonic_ns() - self._started_ns
+            self.duration_ns = _monotonic_ns() - self._started_ns
             self.log_request(response.status, response.body_bytes)
         except BaseException as error:  # noqa: BLE001 - code of a subclass
             self._report(error, "handler_failed")

@@ -28,6 +28,9 @@ GATHER_BYTES = 32 * 1024
 JOIN_BYTES = 64 * 1024
 """A list of chunks up to this total goes out as one."""
 
+_BODYLESS = frozenset((204, 304))
+"""See `ResponseHead.has_body`; 1xx are no final responses."""
+
 
 class Stamp(Protocol):
     """What every response shares: header lines, refreshed by the worker's loop once a second, and whether connections go on."""
@@ -199,8 +202,7 @@ class Response(msgspec.Struct, eq=False):
         body = self._iterable
         kind = type(body)
         if kind is list or kind is tuple:
-            count = len(body)  # type: ignore[arg-type]
-            if count == 1:
+            if len(body) == 1:  # type: ignore[arg-type]
                 (data,) = body
                 if type(data) is bytes and not self.head_sent:
                     self._iterable = ()  # has no close(); and a slow reader need not keep it: what is not sent is in the outbox
@@ -222,6 +224,23 @@ class Response(msgspec.Struct, eq=False):
 
     def _whole(self, data: bytes) -> Output:
         length = len(data)
+        head, stamp = self._head, self._stamp
+        if (
+            head is not None
+            and head.content_length == length <= GATHER_BYTES
+            and self.keep_alive
+            and self._minor
+            and head.status not in _BODYLESS
+            and not (self._head_only or head.close or head.has_date or head.has_server or stamp.closing)
+            and self.unread is None
+        ):
+            # What the rest of this comes to where nothing else is to be said: for most responses.
+            self.head_sent = self.done = True
+            self.body_bytes = length
+            return b"".join((head.block, stamp.both, b"\r\n", data))
+        return self._whole_of_any_kind(data, length)
+
+    def _whole_of_any_kind(self, data: bytes, length: int) -> Output:
         head = self._render_head(length)
         self.done = True
         if self._remaining != length or self._bodyless() or length > GATHER_BYTES:
