@@ -12,7 +12,7 @@ FUZZ_S ?= 60
 SEED ?=
 BIN := $(VENV)/bin
 
-.PHONY: help screenshots run test unit pure asan fuzz-c fuzz numbers big lint coverage chaos systemd-test reload-matrix bench bench-smoke clean
+.PHONY: help screenshots run test unit pure asan fuzz-c fuzz numbers big lint coverage chaos systemd-test reload-matrix bench bench-short bench-smoke bench-scale bench-instructions clean
 
 help:
 	@echo "make run       start the server with config/server.toml on http://127.0.0.1:8000"
@@ -30,6 +30,9 @@ help:
 	@echo "make systemd-test  20 restarts and 20 reloads of a service of a real systemd, in namespaces (root; ROUNDS=20)"
 	@echo "make reload-matrix  what breaks prefork and its peers, as a table (minutes)"
 	@echo "make bench     measure prefork beside its peers, all workloads (an hour; ARGS as bench/compare.py has them)"
+	@echo "make bench-short  the workloads and servers of the README's table, 5 rounds of a second (12 minutes)"
+	@echo "make bench-scale  many connections, many workers, many requests (ARGS as bench/scale.py has them)"
+	@echo "make bench-instructions  instructions of a request, exact on a busy machine too (valgrind)"
 	@echo "make bench-smoke  the same with one short round of a few, to see that it works"
 	@echo "make screenshots  make the pictures of docs/top.md again (wants tmux)"
 	@echo "make rolling     upgrade three machines behind HAProxy and nginx one by one, 20,000 requests through each"
@@ -102,6 +105,17 @@ BENCH := .venv-bench/bin/python
 bench: .venv-bench/.installed
 	$(BENCH) bench/compare.py --servers all --workloads all --operations all --rounds 5 --seconds 5 \
 		--markdown build/bench.md --plot build/bench.svg $(ARGS)
+
+bench-short: .venv-bench/.installed
+	$(BENCH) bench/compare.py --servers prefork,granian,bjoern,fastwsgi,uwsgi,gunicorn-gthread \
+		--workloads unique,browser,hello,close,post,flask,tls,pool --operations start --rounds 5 --seconds 1 \
+		--markdown build/bench.md --plot build/bench.svg $(ARGS)
+
+bench-scale: .venv-bench/.installed
+	$(BENCH) bench/scale.py --markdown build/scale.md $(ARGS)
+
+bench-instructions: .venv-bench/.installed
+	$(BENCH) bench/instructions.py $(ARGS)
 
 bench-smoke: .venv-bench/.installed
 	$(BENCH) bench/compare.py --workloads unique,close,post,big,tls --operations start --rounds 1 --seconds 1 $(ARGS)

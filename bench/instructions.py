@@ -2,8 +2,8 @@
 
     python bench/instructions.py [--workloads hello,browser,unique,close] [--requests 2000] [--pure] [--functions]
 
-Exact on a busy machine too: each workload runs twice, the second time with more requests, and the difference is divided by the
-number of requests between them, so that the start is out of it. Instructions in user space, the interpreter's included. `--functions`
+Exact on a busy machine too: each workload runs twice, the second time with more requests, and the difference is divided by
+the requests between them, so that the start is out of it. In user space, the interpreter included. `--functions`
 counts the interpreter's own steps (byte codes) by function instead, without callgrind: where to look first. Needs valgrind.
 """
 

@@ -71,7 +71,14 @@ def imported(environ: Environ, start_response: Callable[..., Any]) -> Iterable[b
     return _answer(start_response, IMPORTED.encode())
 
 
-PATHS = {"/" + function.__name__: function for function in (echo, upload, big, file, wait, slow, imported)}
+def process(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Which process answers."""
+    return _answer(start_response, str(os.getpid()).encode())
+
+
+PATHS = {
+    "/" + function.__name__: function for function in (echo, upload, big, file, wait, slow, imported, process)
+}
 
 
 def app(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:

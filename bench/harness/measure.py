@@ -82,16 +82,13 @@ def measure(server: Running, workload: Workload, cores: set[int], seconds: int) 
     with idle_connections(server, workload.idle), _beside(server, workload, cores, seconds):
         members = family(server.pid)
         before = {member: cpu_s(member) for member in members}
-        output = _wrk(server.url(workload.path), workload.connections, workload.options, cores, seconds)
+        output = wrk(server.url(workload.path), workload.connections, workload.options, cores, seconds)
         spent = {member: cpu_s(member) - before[member] for member in members}
         memory = pss_mib(server.pid)
-    found = re.search(r"(\d+) requests in ([\d.]+)(\w+)", output)
-    requests = int(found[1]) if found else 0
-    if found is None or not requests:
-        raise LoadError(f"{workload.name}: {output}")
+    requests, seconds_taken = counted(output)
     return Sample(
         sum(spent.values()) / requests * 1e6,
-        requests / (float(found[2]) * UNITS_MS[found[3]] / 1000),
+        requests / seconds_taken,
         _latency_ms(output, "50%"),
         _latency_ms(output, "99%"),
         memory,
@@ -100,7 +97,8 @@ def measure(server: Running, workload: Workload, cores: set[int], seconds: int) 
     )
 
 
-def _wrk(url: str, connections: int, options: tuple[str, ...], cores: set[int], seconds: int) -> str:
+def wrk(url: str, connections: int, options: tuple[str, ...], cores: set[int], seconds: int) -> str:
+    """What wrk says after a run. Raises LoadError."""
     pinned = ["taskset", "-c", ",".join(map(str, sorted(cores)))]
     command = [
         *pinned,
@@ -118,6 +116,14 @@ def _wrk(url: str, connections: int, options: tuple[str, ...], cores: set[int], 
     if done.returncode:
         raise LoadError(f"{' '.join(command)}: {done.stdout}{done.stderr}")
     return done.stdout
+
+
+def counted(output: str) -> tuple[int, float]:
+    """Requests, and the seconds they took, from what wrk said. Raises LoadError: there were none."""
+    found = re.search(r"(\d+) requests in ([\d.]+)(\w+)", output)
+    if found is None or not int(found[1]):
+        raise LoadError(output)
+    return int(found[1]), float(found[2]) * UNITS_MS[found[3]] / 1000
 
 
 def _latency_ms(output: str, percentile: str) -> float:
