@@ -339,7 +339,7 @@ def test_errors_pass_through_threads_too() -> None:
     client.join(WAIT_S)
 
 
-PROCESSES = """
+PROCESSES = r"""
 import os, signal, sys, threading, urllib.request
 import prefork
 
@@ -371,7 +371,7 @@ def client():
             pids.add(get("/")[0])
             if len(pids) == 2:
                 get("/die")
-        print("served by", len(pids))
+        sys.stdout.write(f"served by {len(pids)}\n")
     finally:
         server.shutdown()
 
@@ -382,7 +382,7 @@ thread.join()
 try:
     os.waitpid(-1, os.WNOHANG)
 except ChildProcessError:
-    print("no process is left")
+    sys.stdout.write("no process is left\n")
 print(len(os.listdir("/proc/self/fd")), threading.active_count())
 """
 

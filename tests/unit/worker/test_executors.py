@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from prefork.worker.executors import InlineExecutor, Step, ThreadExecutor
+from prefork.worker.executors import GrowingExecutor, InlineExecutor, Step, ThreadExecutor
 from support.deadline import DEADLINE_S, SLOWNESS, eventually
 
 WAIT_S = DEADLINE_S * SLOWNESS
@@ -228,3 +228,38 @@ def test_many_threads_lose_no_task() -> None:
     pool.executor.close()
     for member in pool.executor._members:
         member.join(WAIT_S)
+
+
+# Threads on demand ----------------------------------------------------------------------------------------------------
+
+
+def test_a_growing_pool_has_as_many_threads_as_it_needs() -> None:
+    executor = GrowingExecutor(3, lambda action: None, lambda: None)
+    assert not executor._members
+    tasks = [Task() for _ in range(5)]
+    for number, task in enumerate(tasks):
+        assert executor.saturated == (number >= 3)
+        executor.run(task, Step.RESPOND)
+        assert len(executor._members) == min(number + 1, 3)
+    for task in tasks:
+        assert free(task).began.wait(WAIT_S)
+    eventually(lambda: executor.idle, "rest")
+    again = free(Task())
+    executor.run(again, Step.RESPOND)
+    assert again.began.wait(WAIT_S)
+    assert len(executor._members) == 3
+    assert all(executor.has(int(member.ident or 0)) for member in executor._members)
+    assert not executor.has(threading.get_ident())
+    executor.close()
+    assert executor.join(WAIT_S)
+
+
+def test_join_does_not_wait_for_ever() -> None:
+    pool = Pool(2)
+    task = Task()
+    pool.executor.run(task, Step.RESPOND)
+    assert task.began.wait(WAIT_S)
+    pool.executor.close()
+    assert not pool.executor.join(0.01)
+    free(task)
+    assert pool.executor.join(WAIT_S)
