@@ -28,12 +28,14 @@ TABLE = {
     "http": {"errors"},
     "ipc": {"errors"},
     "observe": {"errors"},
+    "migrate": {"settings", "observe", "errors"},
     "hooks": {"errors"},
     "wsgi": {"http", "errors"},
     "worker": {"wsgi", "http", "net", "ipc", "observe", "hooks", "settings", "dev.session"},
     "zygote": {"worker", "wsgi.loader", "ipc", "settings", "observe", "hooks", "dev.prepare"},
     "status": {"worker", "wsgi", "http", "zygote.hygiene", "ipc", "observe", "settings"},
     "master": {"settings", "net", "ipc", "observe", "systemd"},
+    "contrib": {"cli", "settings", "wsgi", "errors"},
     "dev": {"worker", "wsgi", "http", "net", "ipc", "observe", "hooks", "settings", "errors"},
 }
 """The table of `docs/architecture.md`; `errors` (imports nothing) and `cli` (imports everything) aside."""
@@ -44,7 +46,7 @@ RULES = Rules(
         **{room: frozenset(rooms) for room, rooms in TABLE.items()},
         "cli": EVERYTHING,
         "__main__": frozenset({"cli"}),
-        "__init__": frozenset({"wsgi", "deadline", "dev", "hooks", "metrics"}),
+        "__init__": frozenset({"wsgi", "contrib", "deadline", "dev", "hooks", "metrics"}),
         "deadline": frozenset({"ipc"}),
         "metrics": frozenset({"ipc"}),
         "demo": frozenset(),

@@ -12,6 +12,7 @@ from prefork.version import __version__
 
 if TYPE_CHECKING:
     from prefork import deadline, metrics
+    from prefork.contrib.serving import serve
     from prefork.dev.server import make_server
     from prefork.dev.simple import run_simple
     from prefork.errors import RequestTimeout
@@ -40,6 +41,7 @@ __all__ = [
     "on_slow",
     "on_timeout",
     "on_zygote_ready",
+    "serve",
     "run_simple",
 ]
 
@@ -56,6 +58,7 @@ _WHERE = {
     "on_slow": "prefork.hooks",
     "on_timeout": "prefork.hooks",
     "on_zygote_ready": "prefork.hooks",
+    "serve": "prefork.contrib.serving",
     "run_simple": "prefork.dev.simple",
 }
 

@@ -50,6 +50,18 @@ def name_in_file(file: Path) -> str | None:
     return _name_in(_read(file))
 
 
+def is_factory_in_file(file: Path, name: str) -> bool:
+    """Whether a source file defines `name` as a function that can be called with nothing, so that it is no application itself."""
+    try:
+        body = ast.parse(_read(file)).body
+    except (SyntaxError, ValueError, RecursionError):
+        return False
+    for node in body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            return len(node.args.posonlyargs) + len(node.args.args) == len(node.args.defaults)
+    return False
+
+
 def environments(directory: Path) -> list[Path]:
     """Interpreters of virtual environments in or beside the directory (PEP 405: a pyvenv.cfg marks one)."""
     found = []

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from prefork.cli.command import UsageError
-from prefork.cli.detect import applications, name_in_file
+from prefork.cli.detect import applications, is_factory_in_file, name_in_file
 from prefork.settings.kinds.python import is_application_reference
 
 
@@ -51,11 +51,14 @@ def _from_files(directory: Path) -> str | None:
 def _named(text: str, origin: str, directory: Path) -> Chosen:
     module, colon, name = text.partition(":")
     module, path = _module_of(module.strip(), directory)
-    if colon:
-        # Flask calls a factory that is named without parentheses; so must who writes it here.
-        return Chosen(f"{module}:{name.strip()}", origin, path)
     start = Path(path) if path else directory
     place = start.joinpath(*module.split("."))
+    if colon:
+        name = name.strip()
+        # As Flask, which calls a factory that is named without parentheses.
+        sources = (place.with_suffix(".py"), place / "__init__.py")
+        calls = "()" if any(is_factory_in_file(file, name) for file in sources) else ""
+        return Chosen(f"{module}:{name}{calls}", origin, path)
     for file in (place.with_suffix(".py"), place / "__init__.py", place / "wsgi.py", place / "app.py"):
         found = name_in_file(file)
         if found is not None:

@@ -40,11 +40,12 @@ def wrap(
         )
     from werkzeug.debug import DebuggedApplication
 
-    debugged = DebuggedApplication(app, evalex=evalex, pin_logging=announce)
+    debugged: Any = DebuggedApplication(app, evalex=evalex, pin_logging=announce)
     debugged.pin_logging = True  # when somebody asks for it
     trusted = [*LOCAL_HOSTS, *(host for host in hosts if host not in _EVERYWHERE)]
     debugged.trusted_hosts = list(dict.fromkeys(trusted))
-    return debugged
+    wrapped: Application = debugged
+    return wrapped
 
 
 def pin_of(app: Application) -> str | None:

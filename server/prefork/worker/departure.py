@@ -22,6 +22,9 @@ LINGER_S = 1.0
 """How long a worker stays at an address that is given up: for connections whose handshake has begun (RFC 9293 section 3.5; a
 slow one takes half a second)."""
 
+HURRIED_GRACE_S = 0.3
+"""And in development, where somebody waits for the end."""
+
 GRACE_S = 1.0
 """How long running requests may go on after a fast stop or the death of the master."""
 
@@ -113,8 +116,8 @@ class Departure:
         self._connections.drain()
         self._acceptor.leave()
         self._backlog = self._ending = ()
-        self.deadline = self._connections.clock() + GRACE_S
-        self._loop.watch(self)
+        self.deadline = self._connections.clock() + (HURRIED_GRACE_S if self._hurries else GRACE_S)
+        self._loop.watch_exactly(self)
 
     def expire(self) -> None:
         """The grace is over, or the time at an address that is given up."""

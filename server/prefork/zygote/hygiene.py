@@ -176,6 +176,21 @@ def leave(code: int) -> NoReturn:
         os._exit(code)
 
 
+def leave_within(seconds: float, code: int) -> None:
+    """Have the process end so long from now, with its exit handlers, whatever its threads are doing then."""
+
+    def end() -> None:
+        try:
+            atexit._run_exitfuncs()
+        finally:
+            flush_streams()
+            os._exit(code)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
 def flush_streams() -> None:
     """Write out what print() left in buffers; before a fork, or every worker would print it again."""
     for stream in (sys.stdout, sys.stderr):

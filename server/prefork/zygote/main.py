@@ -47,6 +47,10 @@ if TYPE_CHECKING:
     import ssl
 
 
+DEV_EXIT_S = 0.4
+"""How long threads of the application may hold up the end of a worker in development: somebody waits for it."""
+
+
 class _Image(msgspec.Struct, frozen=True):
     """What every worker is a copy of."""
 
@@ -281,6 +285,8 @@ def _live_as_worker(image: _Image, birth: Birth) -> NoReturn:
         code = 0
     except BaseException as error:  # noqa: BLE001 - the last frame of the process: whatever it is, it is told
         _tell_crash(log, error)
+    if image.settings.dev.enabled:
+        hygiene.leave_within(DEV_EXIT_S, code)
     hygiene.leave(code)
 
 

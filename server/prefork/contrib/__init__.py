@@ -1,0 +1,1 @@
+"""Ways into prefork from the tools of frameworks: Flask's and Django's commands, pserve, scripts."""
