@@ -83,7 +83,7 @@ def test_started_and_stopped_hundreds_of_times(
 ) -> None:
     """`PREFORK_TEST_STARTS=1000` for the whole thousand."""
     times = int(os.environ.get("PREFORK_TEST_STARTS", "200"))
-    caplog.set_level(logging.WARNING)
+    caplog.set_level(logging.WARNING, logger="prefork")  # or it keeps each line
 
     def once() -> None:
         server = local(hello, threaded=threaded)
