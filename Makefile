@@ -141,7 +141,7 @@ clean:
 	find server tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp tells what is installed, so that a second call starts at once. Each is as new as what the installation is made from.
-BUILT_FROM := pyproject.toml server/prefork/_speedups.c
+BUILT_FROM := pyproject.toml $(wildcard server/prefork/*.c)
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip

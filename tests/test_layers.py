@@ -51,7 +51,7 @@ RULES = Rules(
         "metrics": frozenset({"ipc"}),
         "demo": frozenset(),
     },
-    leaves=frozenset({"errors", "version", "identity", "speedups", "_speedups", "_shared"}),
+    leaves=frozenset({"errors", "version", "identity", "speedups", "_speedups", "_shared", "_access"}),
     forbidden={"http": frozenset({"socket", "os", "time", "logging", "select"})},
     reserved=(
         Reserved(

@@ -28,10 +28,21 @@ def _load_shared() -> ModuleType | None:
     return _shared
 
 
+def _load_access() -> ModuleType | None:
+    try:
+        from prefork import _access
+    except ImportError:
+        return None
+    return _access
+
+
 speedups = None if _PURE else _load_speedups()
 """HTTP; None: Python does it."""
 
 shared = None if _PURE else _load_shared()
 """Writing to shared memory; None: Python does it."""
+
+access = None if _PURE else _load_access()
+"""Lines of the access log; None: Python does it."""
 
 DESCRIPTION = "pure Python" if speedups is None else "with compiled parts"

@@ -11,7 +11,7 @@ from typing import Any
 
 from prefork.observe.access import AccessLog, Writer, access_filter
 from prefork.observe.access_entry import Origin
-from prefork.observe.access_format import compile_format, needs_request_id, request_of
+from prefork.observe.access_format import compile_format, needs_request_id, request_of, short_way
 from prefork.observe.log import Log
 from prefork.observe.sinks import open_sink
 from prefork.observe.writer import LineWriter
@@ -31,10 +31,11 @@ class RequestLog:
         holds = settings.workers.threads == 1
         self._access = _access_log(boot, holds)
         slow = _slow_log(boot)
-        self.tell: Tell | None = self._access
+        lines = None if self._access is None else self._access.tell
+        self.tell: Tell | None = lines
         """None: nobody wants to know."""
         if slow is not None:
-            self.tell = slow if self._access is None else _both(slow, self._access)
+            self.tell = slow if lines is None else _both(slow, lines)
         self.flush: Callable[[], None] = _nothing if self._access is None or not holds else self._access.flush
         """To be called at the end of each turn of the loop, and at the end of all."""
 
@@ -67,6 +68,7 @@ def _access_log(boot: WorkerBoot, holds: bool) -> AccessLog | None:
             colours=_is_colourful(boot.access_fd),
         ),
         access_filter(log.access_filter, int(log.slow_after * 1e9)),
+        short=short_way(log.access_format),
         holds=holds,
         on_lost=on_lost,
     )
