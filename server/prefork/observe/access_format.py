@@ -139,17 +139,17 @@ class ApacheLineInPython:
         addr = get("REMOTE_ADDR") or "-"
         method = get("REQUEST_METHOD")
         if not method or get("REMOTE_USER") or type(addr) is not str or " " in addr:
-            return exact(entry)
-        now_s = entry.now_ns // SECOND_NS
+            return None
+        second, now = self._time
+        now_s = now_ns // SECOND_NS
         if now_s != second:
-            # In this order: another thread that finds the second finds its text too.
-            now = clf_time(now_s)
-            second = now_s
+            now = self._time_text(now_s)
+            # One assignment: another thread sees the old pair or the new one.
+            self._time = (now_s, now)
         line = (
-            f'{addr} - - [{now}] "{method} {get("RAW_URI")} {get("SERVER_PROTOCOL")}" '
-            f"{entry.status} {entry.body_bytes}"
+            f'{addr} - - [{now}] "{method} {get("RAW_URI")} {get("SERVER_PROTOCOL")}" {status} {body_bytes}'
         )
-        if combined:
+        if self._combined:
             line = f'{line} "{get("HTTP_REFERER") or "-"}" "{get("HTTP_USER_AGENT") or "-"}"'
         try:
             data = line.encode()
