@@ -1,11 +1,13 @@
 """A real systemd as the first process of a machine of its own, made of namespaces: booted in less than a second.
 
 What the host has on its disks is there to be read; what is written in the box goes with it. `box.sh` prepares the inside.
+PREFORK_TEST_SYSTEMD names a directory with another systemd than the host's, such as unpacked packages.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -88,7 +90,12 @@ class Box:
         command = ["sh", "-c", begin, str(self._cgroup), *_NAMESPACES, "--kill-child=SIGKILL"]
         command += [str(_SCRIPT), str(inside), *self._shown()]
         self._outer = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+            env={**os.environ, "BOX_SYSTEMD": os.environ.get("PREFORK_TEST_SYSTEMD", "")},
         )
         try:
             self._pid = self._find_first()
@@ -129,6 +136,11 @@ class Box:
         """A file, with its directory."""
         script = 'mkdir -p "$(dirname "$1")" && cat >"$1" && chmod "$2" "$1"'
         self.run("sh", "-c", script, "sh", path, mode, text=textwrap.dedent(text))
+
+    @functools.cached_property
+    def version(self) -> int:
+        """Of systemd, such as 252."""
+        return int(self.run("systemctl", "--version").stdout.split()[1])
 
     def show(self, unit: str, key: str) -> str:
         """A property of a unit."""

@@ -2,6 +2,7 @@
 # The first process of a box, before it becomes systemd: everything on disk is visible, nothing that is written reaches it.
 # Called by box.py inside new mount, pid, ipc, uts, network and cgroup namespaces.
 #   box.sh DIRECTORY [SOURCE=TARGET ...]     directories that are to be seen at TARGET, read-only
+# BOX_SYSTEMD: a directory that lies over the one on disk, such as unpacked packages of another systemd.
 set -eu
 box=$1
 shift
@@ -9,6 +10,7 @@ shift
 mount --make-rprivate /
 mount -t tmpfs -o mode=0755,size=512m tmpfs "$box"
 mkdir "$box/changes" "$box/work" "$box/root"
+if [ -n "${BOX_SYSTEMD:-}" ]; then cp -a "$BOX_SYSTEMD/." "$box/changes"; fi
 mount -t overlay -o "lowerdir=/,upperdir=$box/changes,workdir=$box/work" overlay "$box/root"
 root=$box/root
 

@@ -26,7 +26,7 @@ def service(box: Box) -> Iterator[Service]:
     yield Service(box)
     script = (
         "systemctl stop 'prefork*' reader.service; systemctl stop 'prefork*.socket'; "
-        f"rm -rf {UNITS}/prefork* {UNITS}/reader.service /etc/prefork {SITE}; "
+        f"rm -rf {UNITS}/prefork* {UNITS}/reader.service {UNITS}/box.target.wants /etc/prefork {SITE}; "
         "systemctl daemon-reload; systemctl reset-failed"
     )
     box.run("sh", "-c", script, check=False)
