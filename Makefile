@@ -130,6 +130,7 @@ rolling: $(VENV)/.installed-test
 generated: $(VENV)/.installed
 	$(BIN)/prefork config --reference > config/reference.toml
 	$(BIN)/prefork config --schema > config/schema.json
+	$(BIN)/prefork migrate --tables > docs/migrate.md
 	for page in prefork.1 prefork.toml.5; do $(BIN)/prefork manual $$page > docs/man/$$page; done
 	$(BIN)/prefork completion bash > docs/completion/prefork
 	$(BIN)/prefork completion zsh > docs/completion/_prefork

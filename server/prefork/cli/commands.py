@@ -29,6 +29,7 @@ NAMES = (
     "upgrade",
     "systemd-unit",
     "init",
+    "migrate",
     "completion",
     "manual",
 )

@@ -7,15 +7,14 @@ application is found (see `detect`).
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from prefork.cli.command import Command, UsageError
 from prefork.cli.detect import Application, applications, environments, has_prefork
+from prefork.cli.newfile import verify, write
 from prefork.cli.template import Choices, settings_text
 from prefork.errors import EXIT_FAILURE, EXIT_OK, ConfigError
 from prefork.settings.load import load
@@ -52,9 +51,9 @@ def _run(arguments: argparse.Namespace) -> int:
         return EXIT_FAILURE
     choices = _choices(arguments, directory, output)
     text = settings_text(choices)
-    _verify(text, output.parent)
+    verify(text, output.parent)
     try:
-        _write(output, text, force=arguments.force)
+        write(output, text, force=arguments.force)
     except FileExistsError:
         print(f"prefork: {output} has just been made by somebody else", file=sys.stderr)
         return EXIT_FAILURE
@@ -150,40 +149,6 @@ def _asker() -> Callable[[str, str], str]:
             raise UsageError("nobody answers; --yes asks nothing", "prefork init --help") from None
 
     return ask
-
-
-def _verify(text: str, directory: Path) -> None:
-    """A file that is written can be read: by the very function that a start calls. Raises ConfigError."""
-    with tempfile.NamedTemporaryFile("w", suffix=".toml", dir=_writable(directory)) as file:
-        file.write(text)
-        file.flush()
-        load(file.name)
-
-
-def _writable(directory: Path) -> str:
-    """Beside the file to come: relative paths start there. Raises ConfigError."""
-    if not os.access(directory, os.W_OK | os.X_OK):
-        raise ConfigError(f"{directory}: no file can be made there")
-    return str(directory)
-
-
-def _write(path: Path, text: str, *, force: bool) -> None:
-    """All of it or nothing; never over a file that came in between. Raises OSError."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".prefork-", suffix=".toml")
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        if force:
-            Path(temporary).replace(path)
-        else:
-            # link(2) refuses a name that is taken.
-            path.hardlink_to(temporary)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            Path(temporary).unlink()
 
 
 COMMAND = Command(
