@@ -13,6 +13,7 @@ from prefork.net.trust import TrustedPeers
 from prefork.settings.model import Settings
 from prefork.worker.acceptor import Door
 from prefork.worker.connections import Connections
+from prefork.worker.listener import Listener
 from prefork.worker.reception import Reception
 from prefork.worker.requestlog import wants_request_ids
 from prefork.wsgi.environ import UNIX_HOST, server_environ
@@ -46,5 +47,5 @@ def open_doors(
             settings.proxy.headers,
             wants_request_ids(settings),
         )
-        doors.append(Door(adopt(fd), reception.receive))
+        doors.append(Door(Listener(fileno=adopt(fd).detach()), reception.receive))
     return doors

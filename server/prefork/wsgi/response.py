@@ -28,6 +28,8 @@ GATHER_BYTES = 32 * 1024
 JOIN_BYTES = 64 * 1024
 """A list of chunks up to this total goes out as one."""
 
+_LAST_LINES = b"Connection: close\r\n\r\n"
+
 _BODYLESS = frozenset((204, 304))
 """See `ResponseHead.has_body`; 1xx are no final responses."""
 
@@ -65,6 +67,8 @@ class Response(msgspec.Struct, eq=False):
     done: bool = False
     """Nothing more will come out of `pull`."""
     head_sent: bool = False
+    status: int = 500
+    """The status code, 500 when there is none."""
     body_bytes: int = 0
     problem: str = ""
     """What the application did wrong although an answer went out (body shorter or longer than declared)."""
@@ -98,7 +102,8 @@ class Response(msgspec.Struct, eq=False):
             raise ApplicationError("start_response was called twice without exc_info")
         if self.done:
             raise ApplicationError("start_response was called after the response had ended")
-        self._head = build_head(status, headers)
+        self._head = head = build_head(status, headers)
+        self.status = head.status
         return self.write
 
     def write(self, data: bytes) -> None:
@@ -165,6 +170,7 @@ class Response(msgspec.Struct, eq=False):
             return False
         self.done = False
         self._head = build_head(status, [("Content-Type", "text/plain"), ("Cache-Control", "no-store")])
+        self.status = self._head.status
         self._iterator = None
         self._iterable = [f"{status}\n".encode()]
         return True
@@ -180,7 +186,8 @@ class Response(msgspec.Struct, eq=False):
         """Calls the iterable's close() if it has one (PEP 3333); the caller calls this once. Raises what that raises."""
         iterable, self._iterable = self._iterable, ()
         self.done = True
-        if type(iterable) is not list and hasattr(iterable, "close"):
+        kind = type(iterable)
+        if kind is not tuple and kind is not list and hasattr(iterable, "close"):
             iterable.close()
 
     def close_quietly(self) -> None:
@@ -189,11 +196,6 @@ class Response(msgspec.Struct, eq=False):
             self.close()
         except BaseException as error:  # noqa: BLE001 - application code; noted, then dropped on purpose
             self.problem = f"close() raised {type(error).__name__}: {error}"
-
-    @property
-    def status(self) -> int:
-        """The status code, 500 when there is none."""
-        return self._head.status if self._head is not None else 500
 
     # Framing ----------------------------------------------------------------------------------------------------
 
@@ -228,7 +230,6 @@ class Response(msgspec.Struct, eq=False):
         if (
             head is not None
             and head.content_length == length <= GATHER_BYTES
-            and self.keep_alive
             and self._minor
             and head.status not in _BODYLESS
             and not (self._head_only or head.close or head.has_date or head.has_server or stamp.closing)
@@ -237,7 +238,7 @@ class Response(msgspec.Struct, eq=False):
             # What the rest of this comes to where nothing else is to be said: for most responses.
             self.head_sent = self.done = True
             self.body_bytes = length
-            return b"".join((head.block, stamp.both, b"\r\n", data))
+            return b"".join((head.block, stamp.both, b"\r\n" if self.keep_alive else _LAST_LINES, data))
         return self._whole_of_any_kind(data, length)
 
     def _whole_of_any_kind(self, data: bytes, length: int) -> Output:
