@@ -1,4 +1,5 @@
-/* The compiled twins of `ipc.seat.Seat` and `ipc.cells.Cells`: writing to memory that other processes read.
+/* The compiled twins of `ipc.seat.Seat`, `ipc.scoreboard.ConnectionCounts` and `ipc.cells.Cells`: writing to memory that other
+ * processes read.
  *
  * Owns: the stores and their order, nothing else. Runs in the worker, in any of its threads; always under the GIL, which makes each
  * method one step for the other threads of the process. The Python classes are the reference; the layout is theirs too: `LAYOUT`
@@ -303,6 +304,71 @@ static PyType_Slot seat_slots[] = {
 
 static PyType_Spec seat_spec = {"prefork._shared.Seat", sizeof(Seat), 0, Py_TPFLAGS_DEFAULT, seat_slots};
 
+/* ConnectionCounts ----------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    PyObject_HEAD
+    Py_buffer memory;
+    uint64_t *numbers;
+} Counts;
+
+static PyObject *
+counts_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
+{
+    static char *names[] = {"memory", "at", NULL};
+    PyObject *memory;
+    Py_ssize_t at;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "On:ConnectionCounts", names, &memory, &at))
+        return NULL;
+    Counts *self = (Counts *)type->tp_alloc(type, 0);
+    if (self == NULL)
+        return NULL;
+    if (take_memory(memory, at, 2 * 8, &self->memory) < 0) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    self->numbers = (uint64_t *)((char *)self->memory.buf + at);
+    return (PyObject *)self;
+}
+
+static void
+counts_dealloc(Counts *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyBuffer_Release(&self->memory);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *
+counts_tell(Counts *self, PyObject *const *arguments, Py_ssize_t count)
+{
+    if (!has_arguments("tell", count, 2, 2))
+        return NULL;
+    for (Py_ssize_t i = 0; i < 2; i++) {
+        unsigned long long number = PyLong_AsUnsignedLongLong(arguments[i]);
+        if (number == (unsigned long long)-1 && PyErr_Occurred())
+            return NULL;
+        __atomic_store_n(&self->numbers[i], number, __ATOMIC_RELAXED);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef counts_methods[] = {
+    {"tell", FASTCALL(counts_tell), "tell(count, opened)\n--\n\nSo many are open, and so many have been so far."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot counts_slots[] = {
+    {Py_tp_new, counts_new},
+    {Py_tp_dealloc, counts_dealloc},
+    {Py_tp_methods, counts_methods},
+    {Py_tp_doc, "ConnectionCounts(memory, at)\n--\n\nSee ipc/scoreboard.py."},
+    {0, NULL},
+};
+
+static PyType_Spec counts_spec = {"prefork._shared.ConnectionCounts", sizeof(Counts), 0, Py_TPFLAGS_DEFAULT, counts_slots};
+
 /* Cells ---------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -448,7 +514,7 @@ static PyMethodDef functions[] = {
 static int
 exec_module(PyObject *module)
 {
-    PyType_Spec *specs[] = {&seat_spec, &cells_spec};
+    PyType_Spec *specs[] = {&seat_spec, &counts_spec, &cells_spec};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         PyObject *type = PyType_FromModuleAndSpec(module, specs[i], NULL);
         if (type == NULL)

@@ -23,7 +23,7 @@ import os
 import struct
 from collections.abc import Mapping
 from operator import add
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -37,6 +37,7 @@ from prefork.ipc.totals import (
     totals,
     write_counters,
 )
+from prefork.speedups import shared
 
 VERSION = 2
 """Of the layout. A worker that knows another one keeps its row to itself."""
@@ -82,20 +83,38 @@ class Place(msgspec.Struct, frozen=True):
 # worker -------------------------------------------------------------------------------------------------------------
 
 
+class ConnectionCountsInPython:
+    """Two numbers from byte `at` on: written whenever a connection comes or goes, so it has a compiled twin."""
+
+    __slots__ = ("_numbers",)
+
+    def __init__(self, memory: mmap.mmap, at: int) -> None:
+        if at < 0 or at % _NUMBER.size or at + 2 * _NUMBER.size > len(memory):
+            raise ValueError("no such place in the memory")
+        self._numbers = memoryview(memory)[at : at + 2 * _NUMBER.size].cast("Q")
+
+    def tell(self, count: int, opened: int, /) -> None:
+        """`count` are open now, `opened` have been so far."""
+        self._numbers[0] = count
+        self._numbers[1] = opened
+
+
+if TYPE_CHECKING:
+    ConnectionCounts = ConnectionCountsInPython
+else:
+    ConnectionCounts = ConnectionCountsInPython if shared is None else shared.ConnectionCounts
+
+
 class Row:
     """A worker's own row, to write."""
 
-    __slots__ = ("_header", "seats")
+    __slots__ = ("count_connections", "seats")
 
     def __init__(self, memory: mmap.mmap, seats: int) -> None:
-        self._header = memoryview(memory)[_WORKERS_PART:ROW_HEADER_BYTES].cast("Q")
-        self._header[0] = os.getpid()
+        _NUMBER.pack_into(memory, _WORKERS_PART, os.getpid())
         self.seats = [Seat(memory, ROW_HEADER_BYTES + index * SEAT_BYTES) for index in range(seats)]
-
-    def count_connections(self, count: int, opened: int) -> None:
-        """`count` are open now, `opened` have been so far."""
-        self._header[1] = count
-        self._header[2] = opened
+        self.count_connections = ConnectionCounts(memory, _OPEN).tell
+        """How many are open now, and how many have been so far."""
 
 
 def map_row(place: Place | None, seats: int) -> Row:

@@ -185,7 +185,7 @@ class Connections:
         self._tell_count()
 
     def _tell_count(self) -> None:
-        self.on_count(len(self) + self.overdue, self.opened)
+        self.on_count(len(self._members) + len(self._arriving) + self.overdue, self.opened)
 
     def end_after_response(self) -> None:
         """From now on each response says `Connection: close`."""

@@ -7,6 +7,7 @@ import itertools
 import mmap
 import os
 import signal
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -14,9 +15,19 @@ from collections.abc import Iterator
 import pytest
 
 from prefork import deadline
-from prefork.ipc.scoreboard import PAGE, Place, Scoreboard, map_row, row_bytes, seats_for
+from prefork.ipc.scoreboard import (
+    PAGE,
+    ConnectionCounts,
+    ConnectionCountsInPython,
+    Place,
+    Scoreboard,
+    map_row,
+    row_bytes,
+    seats_for,
+)
 from prefork.ipc.seat import SEAT_BYTES, Seat, here
 from prefork.ipc.totals import Totals
+from prefork.speedups import shared
 from support.measured import Measured
 
 
@@ -262,3 +273,27 @@ def test_what_another_release_does_not_count_is_nothing(
     assert later.totals().requests == counted.get("status_2xx", 0)
     assert sum(later.totals().duration) == 0
     later.close()
+
+
+COUNTS = [ConnectionCountsInPython, *([] if shared is None else [shared.ConnectionCounts])]
+
+
+def test_connections_are_counted_by_the_compiled_one_where_there_is_one() -> None:
+    assert ConnectionCounts is COUNTS[-1]
+
+
+@pytest.mark.parametrize("make", COUNTS)
+def test_counts_of_connections_are_two_numbers_and_nothing_else(make: type[ConnectionCountsInPython]) -> None:
+    memory = mmap.mmap(-1, 4096)
+    memory[:] = b"\xff" * 4096
+    counts = make(memory, 72)
+    counts.tell(3, 1 << 40)
+    assert struct.unpack_from("@QQ", memory, 72) == (3, 1 << 40)
+    assert memory[:72] == b"\xff" * 72
+    assert memory[88:] == b"\xff" * 4008
+    for at in (-8, 4, 4088, 4096, 1 << 40):
+        with pytest.raises(ValueError, match="no such place"):
+            make(memory, at)
+    for wrong in ((1,), (1, 2, 3), ("1", 2), (1, 2.5)):
+        with pytest.raises(TypeError):
+            counts.tell(*wrong)  # type: ignore[arg-type, call-arg]
