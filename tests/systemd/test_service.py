@@ -293,13 +293,18 @@ def test_sockets_by_name(service: Service) -> None:
 
 def test_instances(service: Service) -> None:
     for name, port in (("one", 8101), ("two", 8102)):
-        service.configure(name, server={"listen": [f"127.0.0.1:{port}"]})
+        log = {"access": f"/var/log/prefork-{name}/access.log"}
+        service.configure(name, server={"listen": [f"127.0.0.1:{port}"]}, log=log)
     service.box.run(PREFORK, "systemd-unit", "--instance", "-o", UNITS)
     service.systemctl("daemon-reload")
     service.systemctl("start", "prefork@one")
     service.systemctl("start", "prefork@two")
     first, second = (service.get(where=f"127.0.0.1:{port}").split()[1] for port in (8101, 8102))
     assert first != second, "each has a user of its own"
+    logged = service.box.run(
+        "tail", "-n", "+1", *(f"/var/log/prefork-{name}/access.log" for name in ("one", "two"))
+    )
+    assert logged.stdout.count('"GET / HTTP/1.1" 200') == 2, "and a directory for log files"
     service.systemctl("reload", "prefork@two")
     assert service.box.show("prefork@two", "StatusText").startswith("generation 2 ")
     assert service.box.show("prefork@one", "StatusText").startswith("generation 1 ")

@@ -171,6 +171,31 @@ def test_a_service_with_the_paths_filled_in(capsys: pytest.CaptureFixture[str], 
     assert "ConfigurationDirectory" not in unit and "shop.socket" in unit["After"]
 
 
+def test_comments_speak_of_this_server(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["systemd-unit", "-c", "/srv/shop/server.toml", "--name", "shop"]) == 0
+    text = capsys.readouterr().out
+    assert "/srv/shop/server.toml" in text.splitlines()[0] and "systemctl edit shop`" in text
+    assert "# /var/lib/shop," in text and "# /var/log/shop," in text and "# /run/prefork-shop," in text
+    assert "/etc/prefork" not in text, "the comment of a setting that is not there went with it"
+    assert run(["systemd-unit", "-c", "/etc/shop/server.toml", "--name", "shop"]) == 0
+    assert "# /etc/shop: the settings." in capsys.readouterr().out
+
+
+def test_files_of_other_programs_are_about_this_server(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for option in ("sysusers", "tmpfiles", "logrotate"):
+        place = tmp_path / option
+        place.mkdir()
+        words = ["-c", "/etc/shop/server.toml", "--name", "shop", "--user", "deploy"]
+        assert run(["systemd-unit", f"--{option}", *words, "-o", str(place)]) == 0
+    # sysusers.d(5) and tmpfiles.d(5): others than *.conf are not read.
+    assert "u deploy -" in (tmp_path / "sysusers/shop.conf").read_text()
+    assert "d /etc/shop 0755" in (tmp_path / "tmpfiles/shop.conf").read_text()
+    rotated = (tmp_path / "logrotate/shop").read_text()
+    assert "/var/log/shop/*.log" in rotated and "--signal=USR1 shop.service" in rotated
+
+
 def test_a_socket_unit_with_the_addresses_filled_in(capsys: pytest.CaptureFixture[str], config: Path) -> None:
     unit = printed(capsys, "-c", str(config), "--socket")
     assert unit["ListenStream"] == ["0.0.0.0:80", "/run/shop.sock"]

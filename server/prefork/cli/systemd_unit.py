@@ -17,9 +17,9 @@ from prefork.cli.units import (
     INSTANCE_CONFIG,
     Installation,
     escaped,
+    other_text,
     service_text,
     socket_text,
-    unit_text,
     unreadable,
 )
 from prefork.errors import EXIT_FAILURE, EXIT_OK, ConfigError
@@ -96,7 +96,12 @@ def _file(
     if arguments.other == "catalog":
         return f"{arguments.name}.catalog", catalog_text()
     if arguments.other:
-        return Path(_OTHERS[arguments.other][0]).name, unit_text(_OTHERS[arguments.other][0])
+        source = _OTHERS[arguments.other][0]
+        # The names that those programs look for.
+        name = {"sysusers": f"{arguments.name}.conf", "tmpfiles": f"{arguments.name}.conf"}.get(
+            arguments.other, arguments.name if arguments.other == "logrotate" else Path(source).name
+        )
+        return name, other_text(source, installation)
     if arguments.socket:
         entries: tuple[Listen, ...] = () if settings is None else settings.server.listen
         tail = "" if arguments.socket == "http" else f"-{arguments.socket}"

@@ -24,6 +24,7 @@ _NAMED = {
     "User",
     "StateDirectory",
     "CacheDirectory",
+    "LogsDirectory",
     "RuntimeDirectory",
     "WorkingDirectory",
 }
@@ -52,8 +53,20 @@ def unit_text(file: str) -> str:
     return files("prefork").joinpath("units", *file.split("/")).read_text(encoding="utf-8")
 
 
+def other_text(file: str, installation: Installation) -> str:
+    """`prefork.sysusers` and the like, about this server's user, directories and unit."""
+    text = unit_text(file)
+    if file == "prefork.sysusers":
+        text = text.replace("u prefork ", f"u {installation.user or installation.name} ")
+    elif file == "prefork.tmpfiles":
+        directory = _configuration(installation) or installation.name
+        text = text.replace("d /etc/prefork ", f"d /etc/{directory} ")
+    return _about(text, installation.name)
+
+
 def service_text(installation: Installation, *, instance: bool) -> str:
     """`prefork.service`, or `prefork@.service`."""
+    directory = _configuration(installation)
 
     def changed(key: str, value: str) -> str | None:
         if key in ("ExecStart", "ExecReload"):
@@ -62,8 +75,7 @@ def service_text(installation: Installation, *, instance: bool) -> str:
                 INSTANCE_CONFIG if instance else CONFIG, config
             )
         if key == "ConfigurationDirectory":
-            found = re.match(r"/etc/([^/%]+)/", installation.config)
-            return found[1] if found else None
+            return directory
         if key == "ProtectHome" and any(path.startswith(_HOMES) for path in _paths(installation)):
             return "read-only"
         if key == "User" and installation.user is not None:
@@ -72,7 +84,14 @@ def service_text(installation: Installation, *, instance: bool) -> str:
             return "no"
         return _named(key, value, installation.name)
 
-    return _rewritten(unit_text("prefork@.service" if instance else "prefork.service"), changed)
+    text = unit_text("prefork@.service" if instance else "prefork.service")
+    first = INSTANCE_CONFIG if instance else CONFIG
+    text = text.replace(
+        f"reads {first}".replace("%i", "NAME"), f"reads {installation.config}".replace("%i", "NAME"), 1
+    )
+    if directory is not None:
+        text = text.replace("# /etc/prefork: ", f"# /etc/{directory}: ")
+    return _rewritten(text, changed, installation.name)
 
 
 def socket_text(
@@ -105,7 +124,9 @@ def socket_text(
             else value
         )
 
-    text = _rewritten(unit_text("prefork@.socket" if instance else "prefork.socket"), changed)
+    text = _rewritten(
+        unit_text("prefork@.socket" if instance else "prefork.socket"), changed, installation.name
+    )
     if fd_name != "http":
         text = text.replace(
             "[Socket]\n", f"[Socket]\nService={installation.name}{'@%i' if instance else ''}.service\n"
@@ -152,15 +173,42 @@ def _named(key: str, value: str, name: str) -> str:
     return value.replace("prefork", name, 1) if key in _NAMED else value
 
 
-def _rewritten(text: str, changed: Callable[[str, str], str | None]) -> str:
-    """Every setting with the value that `changed` gives it; None takes it out."""
-    lines = []
-    for line in text.splitlines():
+def _configuration(installation: Installation) -> str | None:
+    """The directory of /etc that has the settings, if it is one of theirs alone."""
+    found = re.match(r"/etc/([^/%]+)/", installation.config)
+    return found[1] if found else None
+
+
+_NAME_IN_COMMENT = re.compile(
+    r"prefork(?=@|\.(?:service|socket|sock|conf|catalog)\b)"
+    r"|(?<=/var/lib/)prefork|(?<=/var/cache/)prefork|(?<=/var/log/)prefork|(?<=/etc/logrotate\.d/)prefork"
+    r"|(?<=systemctl edit )prefork|(?<=--what=fdstore )prefork"
+)
+"""The server's name, where it does not mean the program."""
+
+
+def _about(text: str, name: str) -> str:
+    """A comment, or a file that has no settings of systemd, of a server of that name."""
+    if name == "prefork":
+        return text
+    text = re.sub(r"/run/prefork(?=[,:/ ])", f"/run/prefork-{name}", text)
+    text = text.replace("systemd-unit --sysusers", f"systemd-unit --sysusers --name {name}")
+    return _NAME_IN_COMMENT.sub(name, text)
+
+
+def _rewritten(text: str, changed: Callable[[str, str], str | None], name: str) -> str:
+    """Every setting with the value that `changed` gives it; None takes it out, with the comment that is its own."""
+    lines: list[str] = []
+    given = text.splitlines()
+    for line, following in zip(given, [*given[1:], ""], strict=True):
         key, equals, value = line.partition("=")
         if line.startswith("#") or not equals:
-            lines.append(line)
+            lines.append(_about(line, name))
             continue
         fresh = changed(key, value)
         if fresh is not None:
             lines.append(f"{key}={fresh}")
+        elif following.startswith("#"):
+            while lines and lines[-1].startswith("#"):
+                lines.pop()
     return "\n".join(lines) + "\n"
