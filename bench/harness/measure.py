@@ -23,7 +23,7 @@ from harness.workloads import Workload
 
 TICKS = os.sysconf("SC_CLK_TCK")
 IDLE_S = 30.0
-"""How long all idle connections together may take: a server that has a thread for each lets the next wait for the end of another."""
+"""All idle connections together. A server that has a thread for each would let the next wait for the end of another."""
 UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60000.0}
 
 
@@ -173,7 +173,9 @@ def idle_connections(server: Running, count: int) -> Iterator[None]:
         begun = time.monotonic()
         for made in range(count):
             if time.monotonic() > begun + IDLE_S:
-                raise LoadError(f"idle connections: only {made} of {count} had an answer after {IDLE_S:.0f} s")
+                raise LoadError(
+                    f"idle connections: only {made} of {count} had an answer after {IDLE_S:.0f} s"
+                )
             try:
                 sock = stack.enter_context(
                     socket.create_connection(("127.0.0.1", server.address.port), timeout=5)
