@@ -263,7 +263,7 @@ def test_recycle(serve: ServerFactory) -> None:
     )
     done = server.command("recycle", "7")
     assert done.returncode == 1
-    assert "there is no worker 7 (there are 1, 2)" in done.stderr
+    assert "there is no worker 7 (workers: 1, 2)" in done.stderr
 
 
 def test_pause_and_resume(serve: ServerFactory) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prefork.http.limits import Limits
+from prefork.observe.access_entry import AccessEntry
 from prefork.worker.connection import Connection
 from prefork.worker.connections import Connections, TimeLimits
 from prefork.worker.executors import InlineExecutor, ThreadExecutor
@@ -78,12 +79,15 @@ class AccessLines:
     """An AccessLog that remembers (path, status, body bytes)."""
 
     lines: list[tuple[str, int, int]] = field(default_factory=list)
+    entries: list[AccessEntry] = field(default_factory=list)
+    """The same, as the formats have them."""
 
     def __call__(
         self, environ: dict[str, Any], status: int, size: int, duration_ns: int, queued_ns: int, bytes_in: int
     ) -> None:
         assert duration_ns >= 0
-        self.lines.append((environ["PATH_INFO"], status, size))
+        self.entries.append(AccessEntry(environ.copy(), status, size, duration_ns, 0, queued_ns, bytes_in))
+        self.lines.append((environ.get("PATH_INFO") or environ.get("RAW_URI", ""), status, size))
 
 
 def make_context(app: App, log: RecordingLog | None = None, **options: Any) -> ServerContext:

@@ -90,6 +90,7 @@ class RequestReceiver:
         "_limits",
         "_line_end",
         "_new_body",
+        "_refused",
         "expects",
         "more",
         "pending",
@@ -111,6 +112,7 @@ class RequestReceiver:
         self._decoder: FixedDecoder | ChunkedDecoder = FixedDecoder(0)
         self._body: BodySink | None = None
         self._error: ProtocolError | None = None
+        self._refused = b""  # how the request begins that was refused before its head was understood
         self.expects = _IDLE
         self.wants_continue = False
         """The client waits for "100 Continue" before it sends the body. Whoever sends that sets this to False."""
@@ -133,7 +135,7 @@ class RequestReceiver:
                     return self._begin(head, environ, data, end + 4)
             return self._feed(data)
         except ProtocolError as error:
-            self._die(error)
+            self._die(error, data)
             raise
 
     def room(self) -> list[memoryview] | None:
@@ -189,7 +191,22 @@ class RequestReceiver:
             self._body.close()
             self._body = None
 
-    def _die(self, error: ProtocolError) -> None:
+    def unfinished(self) -> tuple[str, dict[str, Any]]:
+        """What is known of the request that is arriving, or was refused, for the log: its request line as it was sent, cut at the
+        limit of those, and its environ, or if its head was not understood what all of the connection have."""
+        if self._head is not None:
+            return self._head.line, self._environ
+        begun = self._refused or self.pending[self._at :]
+        return self._line_in(begun).decode("latin-1"), self._base.copy()
+
+    def _line_in(self, data: bytes) -> bytes:
+        start = data[: self._limits.max_request_line + 4].removeprefix(b"\r\n")
+        return start.partition(b"\r\n")[0][: self._limits.max_request_line]
+
+    def _die(self, error: ProtocolError, data: bytes = b"") -> None:
+        if self._head is None:
+            begun = self.pending[self._at :]
+            self._refused = self._line_in(begun if begun.endswith(data) else begun + data)
         self._error = error
         self.pending = b""
         self.expects = _NOTHING
@@ -262,6 +279,7 @@ class RequestReceiver:
         else:
             length = head.content_length or 0
             if 0 < self._limits.max_body < length:
+                self._head, self._environ = head, environ  # for `unfinished`
                 raise ProtocolError(413, f"Content-Length {length} above {self._limits.max_body}")
             if length == len(data) - at and self._new_body is not None:  # all of it is here, and nothing else
                 self.pending = b""
@@ -282,6 +300,7 @@ class RequestReceiver:
         content = decoder.feed(data)
         self.more = isinstance(decoder, ChunkedDecoder) and decoder.more
         if decoder.complete:
+            self._head, self._environ = None, {}
             self.pending, self._at = decoder.rest, 0
             self.expects = _IDLE
             self.wants_continue = False

@@ -151,7 +151,11 @@ class Desk:
         if request.by == 0 or request.to == before:
             return Result(ok=True, text=f"workers: {before}, as before")
         result = self._done("", lambda: self._happen(asked))
-        return Result(ok=True, text=f"workers: {self._pool.target}") if result.ok else result
+        if not result.ok:
+            return result
+        after, wanted = self._pool.target, before + (request.by or 0) if request.to is None else request.to
+        bound = "" if after == wanted else ", the least" if after > wanted else ", the most"
+        return Result(ok=True, text=f"workers: {after}{bound}")
 
     def _recycle(self, number: int | None) -> Result:
         serving = [worker for worker in self._in_slot(number) if worker.ready_at is not None]
@@ -207,7 +211,7 @@ class Desk:
     def _no_worker(self, number: int | None) -> Result:
         numbers = ", ".join(str(each) for each in sorted({w.slot for w in self._pool.workers.values()}))
         what = "there are no workers" if number is None else f"there is no worker {number}"
-        return Result(ok=False, error=f"{what}{f' (there are {numbers})' if numbers else ''}")
+        return Result(ok=False, error=f"{what}{f' (workers: {numbers})' if numbers else ''}")
 
     # What the master tells --------------------------------------------------------------------------------------
 

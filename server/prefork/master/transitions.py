@@ -339,7 +339,9 @@ def _scale(pool: Pool, by: int) -> list[Note]:
     if pool.target == before:
         return [
             Note(
-                "warning", "not_scaled", {"workers": before, "hint": "one worker is the least; WINCH pauses"}
+                "warning",
+                "not_scaled",
+                {"workers": before, "hint": "one worker is the least; `prefork pause` stops all of them"},
             )
         ]
     return [Note("info", "scaled", {"workers": pool.target, "by": f"{pool.target - before:+d}"})]

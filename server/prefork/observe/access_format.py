@@ -183,10 +183,10 @@ def _query(environ: _Environ) -> str:
 
 
 def request_of(environ: _Environ) -> str | None:
-    """The request line; None if there was none."""
+    """The request line, or what was sent in its place; None if there was nothing."""
     get = environ.get
     method = get("REQUEST_METHOD")
-    return f"{method} {get('RAW_URI')} {get('SERVER_PROTOCOL')}" if method else None
+    return f"{method} {get('RAW_URI')} {get('SERVER_PROTOCOL')}" if method else get("RAW_URI")
 
 
 def _connection(environ: _Environ) -> str | None:

@@ -23,6 +23,7 @@ from prefork.worker.exchange import ABANDON, COMPLETE, RESPOND, RESUME, WAITING,
 from prefork.worker.executors import Executor, Leftovers, Step
 from prefork.worker.loop import READ, WRITE
 from prefork.worker.pace import extended, unread
+from prefork.worker.refused import tell_refused
 from prefork.worker.sender import Sender
 from prefork.worker.takeover import Claim
 from prefork.worker.timers import NEVER
@@ -437,7 +438,7 @@ class Connection:
 
     def turn_out(self) -> None:
         """Gives way to a new connection, in the middle of a head."""
-        self._sender.send_now(short_answer(503, date_and_server=self._home.context.stamp.both))
+        self._answer(503)
         self.close()
 
     def limit_until(self, deadline: float) -> None:
@@ -460,8 +461,16 @@ class Connection:
         """Answers by ourselves, then closes."""
         context = self._home.context
         context.log.debug("request_refused", status=status, detail=detail, client=self._exchange.client)
-        self._sender.send_now(short_answer(status, date_and_server=context.stamp.both))
+        self._answer(status)
         self._linger()
+
+    def _answer(self, status: int) -> None:
+        """The short answer to a request that will not be served; it is counted, and in the access log."""
+        context = self._home.context
+        answer = short_answer(status, date_and_server=context.stamp.both)
+        self._sender.send_now(answer)
+        number = (self._number, self._served + 1)
+        tell_refused(context.access, self._receiver, self._correct, number, status, answer)
 
     def turn_away(self, status: int | None, detail: str) -> None:
         """Instead of `start`: ends the connection in peace, with an answer if there is a status."""
