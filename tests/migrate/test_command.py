@@ -123,3 +123,8 @@ def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
 def test_access_formats(made: tuple[str, list[str]], wanted: str) -> None:
     assert made[0] == wanted
     assert access_format_problem(made[0]) is None
+
+
+def test_there_are_as_many_connections_as_threads(capsys: pytest.CaptureFixture[str]) -> None:
+    out_of(capsys, "--waitress", "--threads 200 a:b", "-o", "server.toml")
+    assert load("server.toml").settings.workers.connections == 200

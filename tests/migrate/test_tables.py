@@ -88,14 +88,9 @@ ODD = ["", "-1", "9" * 20, "a=b", "%(", "/", "[::1", "\x1b[31m", "a b,c", "é\"\
 @pytest.mark.parametrize("kind", SOURCES)
 def test_odd_values_become_notes_and_the_result_is_always_toml(kind: str, tmp_path: Path) -> None:
     world = World(lambda name: "", lambda path: False, "/srv", "/srv")
-    count = 0
-    for row in SOURCES[kind].rows:
-        if row.option.endswith("*") or row.arity == 2:
-            continue
-        for value in ODD:
-            given = [Given(row.option, value, f"{row.option} = {value}", "line 1")]
-            text = settings_text(migration(kind, given, [], world, "a:b"))
-            (tmp_path / "a.toml").write_text(text)
-            assert read_tables(str(tmp_path / "a.toml"))["app"]["target"] == "a:b"
-            count += 1
-    assert count > 200
+    names = [row.option for row in SOURCES[kind].rows if not row.option.endswith("*")]
+    assert len(names) > 30
+    for value in ODD:
+        given = [Given(name, value, f"{name} = {value}", "line 1") for name in names]
+        (tmp_path / "a.toml").write_text(settings_text(migration(kind, given, [], world, "a:b")))
+        assert read_tables(str(tmp_path / "a.toml"))["app"]["target"] == "a:b"

@@ -6,6 +6,7 @@ Owns: that table. Pure. Runs in: cli. Must not know: how they were written.
 from __future__ import annotations
 
 from prefork.migrate import gunicorn_rules as rules
+from prefork.migrate.gunicorn_hooks import HOOKS, hook
 from prefork.migrate.rows import (
     Source,
     duration,
@@ -159,7 +160,7 @@ _LOGGING = table_of(
 )  # fmt: skip
 
 _HOOKS = table_of(
-    *(made(name, to, says, rules.hook(says)) for name, to, says in rules.HOOKS),
+    *(made(name, to, says, hook(says)) for name, to, says in HOOKS),
 )
 
 GUNICORN = Source(

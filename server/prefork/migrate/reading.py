@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from prefork.errors import ConfigError
 from prefork.migrate import arguments
-from prefork.migrate.draft import Draft, Given, Migration, Note, World
+from prefork.migrate.draft import Draft, Given, Item, Migration, Note, World
 from prefork.migrate.gunicorn_table import GUNICORN
 from prefork.migrate.modwsgi_table import MOD_WSGI
 from prefork.migrate.pyconfig import python_settings
@@ -184,6 +184,7 @@ def migration(
         for each in options[option]:
             _translate(rows[option], each, draft)
     source.finish(draft)
+    _room_for_threads(draft)
     if target is not None:
         draft.put("app.target", target, Given("", target, f"--app {target}"))
     return Migration(source.say, tuple(draft.lines.values()), (*notes, *unknown, *draft.notes))
@@ -191,3 +192,14 @@ def migration(
 
 def _translate(row: Row, given: Given, draft: Draft) -> None:
     draft.attempt(given, lambda: row.translate(given, draft))
+
+
+def _room_for_threads(draft: Draft) -> None:
+    """prefork wants at least as many connections as threads; other servers leave some threads without work."""
+    connections = draft.lines.get(("workers", "connections", None))
+    threads = draft.lines.get(("workers", "threads", None))
+    if connections is None or threads is None:
+        return
+    held, wanted = connections.items[-1], threads.items[-1]
+    if isinstance(held.value, int) and isinstance(wanted.value, int) and held.value < wanted.value:
+        connections.items[-1] = Item(wanted.value, f"{held.origin}, but no fewer than threads")

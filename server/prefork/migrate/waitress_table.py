@@ -44,12 +44,10 @@ def _listen(given: Given, draft: Draft) -> None:
 
 
 def _unix(given: Given, draft: Draft) -> None:
+    address = endpoint(f"unix:{line(given.value)}", draft)
     mode = int(line(draft.value("unix-socket-perms") or "600"), 8)
-    draft.append(
-        "server.listen",
-        {"address": endpoint(f"unix:{line(given.value)}", draft), "mode": f"{mode:04o}"},
-        given,
-    )
+    has_file = not address.startswith("unix:@")
+    draft.append("server.listen", {"address": address, "mode": f"{mode:04o}"} if has_file else address, given)
 
 
 def _trusted(given: Given, draft: Draft) -> None:
