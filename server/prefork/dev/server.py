@@ -212,6 +212,10 @@ class WSGIServer:
         Waits for that, except when a request of this server calls it. From any thread, as often as one likes, also before
         `serve_forever`, which then returns at once.
         """
+        self.end_within(None)
+
+    def end_within(self, timeout_s: float | None) -> bool:
+        """`shutdown`, waiting for so long at most. False: a request still runs."""
         with self._lock:
             self._stopped = True
             running, here = self._running, threading.get_ident()
@@ -219,8 +223,7 @@ class WSGIServer:
             if running is not None:
                 running.stop()
                 inside = inside or (isinstance(running, Engine) and running.has_thread(here))
-        if not inside:
-            self._ended.wait()
+        return inside or self._ended.wait(timeout_s)
 
     def server_close(self) -> None:
         """No longer listens, and removes the socket file if it is a unix socket. Ends `serve_forever` too, if that runs."""
