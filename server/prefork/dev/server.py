@@ -105,6 +105,14 @@ class WSGIServer:
         """Of the listening socket; -1 when it is closed."""
         return self.socket.fileno()
 
+    def get_app(self) -> WSGIApplication:
+        """`app`, as wsgiref's servers say it."""
+        return self.app
+
+    def set_app(self, app: WSGIApplication) -> None:
+        """Serves this one from now on."""
+        self.app = app
+
     def log(self, type: str, message: str, *args: Any) -> None:
         """A line of the server's log; `type` is "debug", "info", "warning" or "error"."""
         getattr(dev_logger(), type)(message.rstrip(), *args)
