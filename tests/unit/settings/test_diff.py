@@ -96,6 +96,13 @@ OTHER: dict[str, Any] = {
     "statsd.prefix": "till",
     "statsd.interval": 3.0,
     "statsd.tags": {"env": "live"},
+    "dev.enabled": True,
+    "dev.reload": "stat",
+    "dev.debugger": False,
+    "dev.watch": ("/srv/translations",),
+    "dev.restart": ("/etc/shop.toml",),
+    "dev.ignore": ("*/migrations/*",),
+    "dev.env_files": (".env.test",),
 }
 
 

@@ -340,7 +340,7 @@ def test_an_access_format_is_a_name_or_has_fields(value: str) -> None:
 )
 def test_an_access_format_without_fields_is_a_mistake(value: str, ending: str) -> None:
     (rule,) = rules("log.access_format", value)
-    assert rule.startswith("must be common, combined, json or a format with fields")
+    assert rule.startswith("must be common, combined, json, dev or a format with fields")
     assert rule.endswith(ending)
 
 
