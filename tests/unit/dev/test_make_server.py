@@ -7,7 +7,6 @@ import logging
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ import prefork
 from prefork.dev.server import THREADS, WSGIServer, make_server
 from prefork.errors import BootError, ListenError
 from support.child import run
-from support.deadline import DEADLINE_S, SLOWNESS, Deadline, eventually
+from support.deadline import DEADLINE_S, SLOWNESS, eventually
 from support.http import ConnectionEndedError, connect
 from support.measured import Measured
 from support.serving import hello
@@ -478,12 +477,10 @@ def test_an_early_end_of_a_connection_costs_nothing() -> None:
 
 def test_many_clients_of_one_thread() -> None:
     server = local(hello)
-    deadline = Deadline()
     with serving(server):
         clients = [connect(f"127.0.0.1:{server.port}") for _ in range(100)]
         for client in clients:
             assert client.get("/").body == b"hello"
         for client in clients:
             client.close()
-    assert not deadline.passed
-    assert time.monotonic() > 0
+        assert threading.active_count() < 10
