@@ -91,7 +91,7 @@ class _Reader:
         if not isinstance(target, ast.Name):
             self._unknown(node, "is bound in a way that would have to be run")
             return
-        written = _short(f"{target.id} = {ast.unparse(value)}")
+        written = _short(f"{target.id} = {_source(value)}")
         try:
             found = self._evaluator.value(value)
         except UnknownError as error:
@@ -119,16 +119,16 @@ class _Reader:
             if self._is_option(name) and isinstance(node, ast.ImportFrom):
                 self._note(
                     name,
-                    ast.unparse(node),
+                    _source(node),
                     node.lineno,
                     "comes from another module, which is not imported here",
                 )
         if isinstance(node, ast.ImportFrom) and any(each.name == "*" for each in node.names):
             text = "takes settings from another module, which is not imported here: migrate that file too"
-            self.notes.append(Note("unread", ast.unparse(node), f"line {node.lineno}", text))
+            self.notes.append(Note("unread", _source(node), f"line {node.lineno}", text))
 
     def _if(self, node: ast.If) -> None:
-        condition = _short(ast.unparse(node.test))
+        condition = _short(_source(node.test))
         try:
             holds = self._evaluator.value(node.test)
         except UnknownError:
@@ -181,6 +181,13 @@ def _bound(node: ast.AST) -> Iterator[tuple[str, int]]:
         if found and found[0] not in seen:
             seen.add(found[0])
             yield found
+
+
+def _source(node: ast.AST) -> str:
+    try:
+        return ast.unparse(node)
+    except RecursionError:  # thousands of operators one in the other
+        return "..."
 
 
 def _short(text: str) -> str:
