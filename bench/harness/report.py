@@ -69,38 +69,64 @@ def table(workload: str, what: str, servers: Sequence[str], results: Results) ->
     return "\n".join(lines) + "\n"
 
 
-BAR, GAP, LABEL, WIDTH = 16, 6, 130, 760
+BAR, GAP, LABEL, WIDTH, MARGIN = 16, 8, 140, 760, 20
+STYLE = """
+text { font: 12px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; fill: #4a5560 }
+.title { font-size: 15px; font-weight: 600; fill: #14191f }
+.group { font-size: 13px; font-weight: 600; fill: #14191f }
+.own, .own-value { fill: #0a7d4f } .own-value, .own-name { font-weight: 600 }
+.other { fill: #b3bcc5 }
+.ground { fill: #ffffff } .spread { stroke: #14191f; stroke-opacity: .55 }
+@media (prefers-color-scheme: dark) {
+  text { fill: #b6c0ca } .title, .group { fill: #f0f3f6 }
+  .own, .own-value { fill: #3fc28a } .other { fill: #56616c }
+  .ground { fill: #0d1117 } .spread { stroke: #f0f3f6 }
+}
+"""
+"""Readable on light and dark pages: the picture follows what its reader prefers (Media Queries Level 5, prefers-color-scheme)."""
 
 
 def plot(title: str, workloads: Sequence[str], servers: Sequence[str], results: Results) -> str:
-    """Horizontal bars of CPU per request: a group a workload, each with its own scale."""
+    """Horizontal bars of CPU per request, a group a workload, each with its own scale; a thin line shows the spread."""
     parts: list[str] = []
-    y = 40
+    y = MARGIN + 44
     for workload in workloads:
-        bars = [
-            (name, median([sample.cpu_us for sample in results[name, workload]]))
+        rows = [
+            (median(values), min(values), max(values), name)
             for name in servers
-            if results.get((name, workload))
+            if (values := [sample.cpu_us for sample in results.get((name, workload), ())])
         ]
-        if not bars:
+        if not rows:
             continue
-        most = max(value for _, value in bars)
-        parts.append(f'<text x="0" y="{y}" font-weight="bold">{escape(workload)}</text>')
+        us_per_px = max(highest for _, _, highest, _ in rows) / (WIDTH - 2 * MARGIN - LABEL - 130)
+        parts.append(f'<text class="group" x="{MARGIN}" y="{y}">{escape(workload)}</text>')
         y += GAP
-        for name, value in sorted(bars, key=lambda bar: bar[1]):
-            length = max(1.0, value / most * (WIDTH - LABEL - 90))
-            colour = "#0a7d4f" if name.startswith("prefork") else "#9aa4ad"
-            parts += [
-                f'<text x="{LABEL - 8}" y="{y + 12}" text-anchor="end">{escape(name)}</text>',
-                f'<rect x="{LABEL}" y="{y}" width="{length:.1f}" height="{BAR}" fill="{colour}"/>',
-                f'<text x="{LABEL + length + 6:.1f}" y="{y + 12}">{value:.1f} us</text>',
-            ]
-            y += BAR + 3
-        y += BAR + GAP
+        own = median([sample.cpu_us for sample in results.get(("prefork", workload), ())])
+        for value, lowest, highest, name in sorted(rows):
+            parts += _bar(
+                y, name, value, (lowest / us_per_px, highest / us_per_px), value / us_per_px, value / own
+            )
+            y += BAR + 4
+        y += BAR + 2 * GAP
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y}" font-family="sans-serif"'
-        ' font-size="12" fill="#333">'
-        f'<rect width="{WIDTH}" height="{y}" fill="#fff"/><text x="0" y="16" font-size="14">{escape(title)}</text>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y}" viewBox="0 0 {WIDTH} {y}" role="img">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style>"
+        f'<rect class="ground" width="{WIDTH}" height="{y}" rx="8"/>'
+        f'<text class="title" x="{MARGIN}" y="{MARGIN + 12}">{escape(title)}</text>'
         + "".join(parts)
         + "</svg>\n"
     )
+
+
+def _bar(
+    y: int, name: str, value: float, spread: tuple[float, float], length: float, ratio: float
+) -> list[str]:
+    own = name.startswith("prefork")
+    x, middle = MARGIN + LABEL, y + BAR / 2
+    words = f"{value:,.1f} us" if name == "prefork" or ratio != ratio else f"{value:,.1f} us  ({ratio:.2f} x)"
+    return [
+        f'<text class="{"own-name" if own else ""}" x="{x - 8}" y="{y + 12}" text-anchor="end">{escape(name)}</text>',
+        f'<rect class="{"own" if own else "other"}" x="{x}" y="{y}" width="{max(1.0, length):.1f}" height="{BAR}" rx="2"/>',
+        f'<line class="spread" x1="{x + spread[0]:.1f}" x2="{x + spread[1]:.1f}" y1="{middle}" y2="{middle}"/>',
+        f'<text class="{"own-value" if own else ""}" x="{x + max(length, spread[1]) + 8:.1f}" y="{y + 12}">{words}</text>',
+    ]

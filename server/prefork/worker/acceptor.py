@@ -54,6 +54,10 @@ whose threads none finishes anything takes nobody: others may."""
 MAX_BATONS = 64
 """Batons that are passed on together: each costs a wake-up, and nobody needs more than there are workers."""
 
+STEP_BACK_AFTER = 4
+"""Connections after which a worker goes to the end of the queue of those who wait for one. The kernel wakes the first that sleeps,
+and nobody moves in that queue by being woken: a server with little to do would have all its connections in one worker."""
+
 EVICT = 16
 """Connections closed at once to make room: looking for them costs as much as accepting a few dozen."""
 
@@ -93,6 +97,7 @@ class Acceptor:
         self._log = log
         self._baton_fd = baton_fd
         self._listening = False
+        self._taken = 0  # connections since it stepped back
         self._leaving = False
         self._told_at = float("-inf")
         self._turn_of_new_at = NEVER
@@ -202,7 +207,22 @@ class Acceptor:
             self._make_room(door)
         else:
             self._turn_of_new_at = NEVER
-            self._accept_one(door)
+            if self._accept_one(door):
+                self._taken += 1
+                if self._taken >= STEP_BACK_AFTER and self._baton_fd is not None and self._listening:
+                    self._step_back(door)
+
+    def _step_back(self, door: Door) -> None:
+        """The others are woken before this worker now. Who comes in between is not lost: adding a descriptor looks whether it is
+        ready (epoll_ctl(2))."""
+        self._taken = 0
+        fd = door.sock.fileno()
+        self._loop.remove(fd)
+        try:
+            self._loop.add(fd, LISTEN, self._callback(door), ahead=self._pass_baton)
+        except OSError as error:
+            self._cannot_accept(error)
+            self._rest()
 
     def _accept_one(self, door: Door) -> bool:
         try:
