@@ -73,6 +73,17 @@ def test_json_filters_slow_requests_and_names(server_factory: ServerFactory, tmp
         return bool(entries(access) and entries(slow, "request_slow_ended"))
 
     eventually(moved, "lines in the new files")
+
+    # An upgrade hands all of them on, open as they are.
+    assert server.command("upgrade").returncode == 0
+    with server.connect(f"unix:{sock}") as connection:
+        connection.get("/slow?0.5")
+
+    def told() -> bool:
+        lines = entries(access), entries(slow, "request_slow"), entries(slow, "request_slow_ended")
+        return all(any(entry["gen"] == 2 for entry in each) for each in lines)
+
+    eventually(told, "lines of the second generation")
     assert server.stop() == 0
     assert entries(log, "stopped")
 
