@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from matrix.rows import ROWS, Outcome, Row
+from matrix.clients import Outcome
+from matrix.rows import ROWS, Row
 from matrix.servers import KINDS, Kind, NotOfferedError, Server, Wish
 
 OWN = "prefork"
@@ -62,7 +63,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", type=Path, default=Path(".venv-peers"))
     parser.add_argument("--only", action="append", default=[], help="names of servers")
-    parser.add_argument("--row", action="append", default=[], help="keys of rows")
+    parser.add_argument(
+        "--row",
+        action="append",
+        default=[],
+        choices=[row.key for row in ROWS],
+        metavar="KEY",
+        help="this row only (may be given several times); keys are in bench/matrix/rows.py",
+    )
     chosen = parser.parse_args()
     bin_folder = chosen.peers.absolute() / "bin"
     kinds = [

@@ -10,9 +10,8 @@ import os
 import select
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
-from prefork.worker.timers import DeadlineWheel, Timed
+from prefork.worker.timers import DeadlineWheel
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
@@ -25,13 +24,6 @@ AT_ONCE_S = 0.0005
 """A wait that was longer found nothing when it began."""
 
 Callback = Callable[[int], None]
-
-
-class Expiring(Timed, Protocol):
-    """Something that is told when its deadline has passed."""
-
-    def expire(self) -> None:
-        """The deadline has passed."""
 
 
 class EventLoop:

@@ -231,7 +231,7 @@ STACK = 'Current thread 0x0000000000007f01 (most recent call first):\n  File "/s
 def test_stacks_come_with_the_worker(session: Session) -> None:
     session.hear(AFTER)
     assert session.press("t", 10, 0) == TakeStacks(1)
-    assert session.has_pane
+    assert session.ui.pane is not Pane.NONE
     assert session.pane_lines == ["asking ..."]
     stack = Stack(worker=1, pid=4701, generation=2, text=STACK, running=[running(elapsed_s=12.0)])
     session.hear(Done(TakeStacks(1), Result(ok=True, data=msgspec.Raw(msgspec.json.encode([stack])))))

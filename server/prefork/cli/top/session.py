@@ -16,7 +16,7 @@ from prefork.cli import stacks, text
 from prefork.cli.top.asking import Done, Lost, News
 from prefork.cli.top.rates import Rates, Sample, rates
 from prefork.cli.top.table import Row, rows
-from prefork.cli.top.ui import Effect, Pane, Pause, Recycle, Scene, TakeStacks, Ui, press
+from prefork.cli.top.ui import Effect, Pause, Recycle, Scene, TakeStacks, Ui, press
 from prefork.ipc.control import (
     PauseRequest,
     RecycleRequest,
@@ -125,11 +125,6 @@ class Session:
     def rows(self) -> list[Row]:
         """Workers in the order that was chosen."""
         return rows(self.sample, self.rates, self.ui.sort)
-
-    @property
-    def has_pane(self) -> bool:
-        """Something is shown below the workers."""
-        return self.ui.pane is not Pane.NONE
 
     @property
     def message(self) -> str:
