@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -24,8 +25,16 @@ _FRAMEWORKS = {
     "werkzeug": "Werkzeug",
     "cherrypy": "CherryPy",
 }
+_NO_FRAMEWORK = "WSGI"
+
 _LARGEST = 1 << 20
 """Bytes of a source file that is looked at."""
+
+_MOST_MODULES = 50
+"""Of other names that are looked at: a directory with more is no application's."""
+
+_NO_APPLICATION = re.compile(r"(test_.*|.*_test|conftest|setup|manage|settings|config|conf)$")
+"""Modules that may import a framework and serve nothing."""
 
 
 class Application(msgspec.Struct, frozen=True):
@@ -40,7 +49,7 @@ class Application(msgspec.Struct, frozen=True):
 def applications(directory: Path) -> list[Application]:
     """The best guess first."""
     found: dict[str, Application] = {}
-    for application in (*_django(directory), *_modules(directory)):
+    for application in (*_django(directory), *_modules(directory), *_others(directory)):
         found.setdefault(application.target, application)
     return list(found.values())
 
@@ -108,6 +117,19 @@ def _modules(directory: Path) -> Iterator[Application]:
             yield Application(f"{'.'.join(parts)}:{name}", _framework(_read(path)), str(relative))
 
 
+def _others(directory: Path) -> Iterator[Application]:
+    """Modules of any name, such as shop.py, in which a framework is imported."""
+    modules = (path for path in sorted(directory.glob("*.py")) if path.name not in _FILES)
+    for path in islice(modules, _MOST_MODULES):
+        if not path.stem.isidentifier() or _NO_APPLICATION.match(path.stem):
+            continue
+        source = _read(path)
+        framework = _framework(source)
+        name = _name_in(source) if framework != _NO_FRAMEWORK else None
+        if name is not None:
+            yield Application(f"{path.stem}:{name}", framework, path.name)
+
+
 def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
@@ -148,4 +170,4 @@ def _framework(source: str) -> str:
     for module, name in _FRAMEWORKS.items():
         if re.search(rf"^\s*(?:from|import)\s+{module}\b", source, re.MULTILINE):
             return name
-    return "WSGI"
+    return _NO_FRAMEWORK

@@ -37,6 +37,11 @@ def write(directory: Path, files: dict[str, str]) -> Path:
         ({"main.py": "import falcon\napi: falcon.App = falcon.App()\n"}, "main:api", "Falcon"),
         ({"app.py": "def app(environ, start_response): ...\n"}, "app:app", "WSGI"),
         (
+            {"a.py": "app = 1\n", "shop.py": "from flask import Flask\napp = Flask(__name__)\n"},
+            "shop:app",
+            "Flask",
+        ),
+        (
             {"shop/__init__.py": "from flask import Flask\ndef create_app(config=None): ...\n"},
             "shop:create_app()",
             "Flask",
@@ -75,6 +80,7 @@ def test_it_finds_the_application(tmp_path: Path, files: dict[str, str], target:
         {"app.py": "\0"},
         {"manage.py": MANAGE},
         {"tests/app.py": "app = 1\n", "tests/__init__.py": ""},
+        {"test_shop.py": "import flask\napp = 1\n", "tool.py": "import sys\napp = 1\n"},
     ],
 )
 def test_where_there_is_none_it_guesses_nothing(tmp_path: Path, files: dict[str, str]) -> None:
