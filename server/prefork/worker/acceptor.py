@@ -55,7 +55,7 @@ MAX_BATONS = 64
 """Batons that are passed on together: each costs a wake-up, and nobody needs more than there are workers."""
 
 STEP_BACK_AFTER = 4
-"""Connections after which a worker goes to the end of the queue of those who wait for one. The kernel wakes the first that sleeps,
+"""Connections after which a worker goes to the end of the queue of those who wait. The kernel wakes the first who sleeps,
 and nobody moves in that queue by being woken: a server with little to do would have all its connections in one worker."""
 
 EVICT = 16
