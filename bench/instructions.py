@@ -1,6 +1,7 @@
 """Instructions of a request: a whole worker under callgrind, with a client beside it that asks a counted number of times.
 
-    python bench/instructions.py [--workloads hello,browser,unique,close] [--requests 2000] [--pure] [--functions]
+    python bench/instructions.py [--workloads hello,browser,unique,close] [--requests 2000] [--connections 16]
+                                  [--pure] [--functions]
 
 Exact on a busy machine too: each workload runs twice, the second time with more requests, and the difference is divided by
 the requests between them, so that the start is out of it. In user space, the interpreter included. `--functions`
@@ -22,8 +23,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-CONNECTIONS = 16
-WARM = 10 * CONNECTIONS
+TURNS_BEFORE = 10
+"""So many requests of each connection are not counted."""
 FIELDS = {
     "hello": "Accept: */*\r\n",
     "close": "Connection: close\r\n",
@@ -61,12 +62,12 @@ def application(_environ: dict[str, Any], start_response: Any) -> list[bytes]:
 # The client ----------------------------------------------------------------------------------------------------------
 
 
-def ask(workload: str, port: int, count: int) -> None:
-    """`count` requests, over CONNECTIONS connections in turn; each row is sent before the first answer is read."""
+def ask(workload: str, port: int, count: int, connections: int) -> None:
+    """`count` requests, over so many connections in turn; each row is sent before the first answer is read."""
     address = ("127.0.0.1", port)
-    socks = [] if workload == "close" else [socket.create_connection(address, 60) for _ in range(CONNECTIONS)]
-    for start in range(0, count, CONNECTIONS):
-        row = socks or [socket.create_connection(address, 60) for _ in range(CONNECTIONS)]
+    socks = [] if workload == "close" else [socket.create_connection(address, 60) for _ in range(connections)]
+    for start in range(0, count, connections):
+        row = socks or [socket.create_connection(address, 60) for _ in range(connections)]
         for index, sock in enumerate(row):
             sock.sendall(request(workload, start + index))
         for sock in row:
@@ -140,7 +141,12 @@ def serve_counting(listener_fd: int, channel_fd: int, port: int, count: int) -> 
 
 
 def run_worker(
-    prefix: list[str], mode: list[str], workload: str, count: int, environment: dict[str, str]
+    prefix: list[str],
+    mode: list[str],
+    workload: str,
+    count: int,
+    connections: int,
+    environment: dict[str, str],
 ) -> None:
     """One worker from its start to its end, asked `count` times."""
     with socket.socket() as listener:
@@ -162,13 +168,15 @@ def run_worker(
         with ours, subprocess.Popen(command, pass_fds=fds, env=environment) as worker:
             theirs.close()
             listener.close()  # so that the client is not left waiting if the worker fails
-            ask(workload, port, count)
+            ask(workload, port, count, connections)
             ours.close()
             if worker.wait(120):
                 raise SystemExit("the worker failed")
 
 
-def instructions(workload: str, count: int, environment: dict[str, str], directory: Path) -> int:
+def instructions(
+    workload: str, count: int, connections: int, environment: dict[str, str], directory: Path
+) -> int:
     """Of the whole life of a worker."""
     out = directory / "callgrind"
     run_worker(
@@ -176,6 +184,7 @@ def instructions(workload: str, count: int, environment: dict[str, str], directo
         ["--serve"],
         workload,
         count,
+        connections,
         environment,
     )
     found = re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE)
@@ -195,20 +204,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--workloads", default="hello,browser,unique,close")
     parser.add_argument("--requests", type=int, default=2000)
+    parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--pure", action="store_true", help="without the compiled parts")
     parser.add_argument("--functions", action="store_true")
     options = parser.parse_args()
     environment = {**os.environ, "PYTHONHASHSEED": "0"} | ({"PREFORK_PURE": "1"} if options.pure else {})
     if not options.functions and shutil.which("valgrind") is None:
         raise SystemExit("valgrind is missing")
+    connections, warm = options.connections, TURNS_BEFORE * options.connections
+    if options.requests % connections:
+        raise SystemExit("--requests: a multiple of --connections")
     for workload in options.workloads.split(","):
         if options.functions:
             print(f"{workload}: byte codes a request", flush=True)
-            run_worker([], ["--count", str(options.requests)], workload, options.requests, environment)
+            run_worker(
+                [], ["--count", str(options.requests)], workload, options.requests, connections, environment
+            )
             continue
         with tempfile.TemporaryDirectory() as name:
-            few = instructions(workload, WARM, environment, Path(name))
-            many = instructions(workload, WARM + options.requests, environment, Path(name))
+            few = instructions(workload, warm, connections, environment, Path(name))
+            many = instructions(workload, warm + options.requests, connections, environment, Path(name))
         print(f"{workload:8} {(many - few) / options.requests:10,.0f}", flush=True)
 
 
