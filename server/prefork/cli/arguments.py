@@ -86,6 +86,8 @@ def settings_source(arguments: argparse.Namespace) -> SettingsSource:
     if (arguments.no_debugger or arguments.no_reload) and not arguments.dev:
         raise UsageError("--no-debugger and --no-reload go with --dev")
     if arguments.config is None and not any(override.key == "app.target" for override in overrides):
+        if arguments.dev:
+            raise UsageError("no application was found here: write MODULE:APP, or set FLASK_APP")
         raise UsageError("name a settings file (-c FILE) or an application (MODULE:APP)")
     directory = _current_directory()
     file = os.path.join(directory, arguments.config) if arguments.config is not None else None  # noqa: PTH118

@@ -32,11 +32,12 @@ class Session:
     """Of one worker."""
 
     def __init__(
-        self, settings: Settings, worker_id: int, channel: Channel, addresses: Iterable[str]
+        self, settings: Settings, worker_id: int, slot: int, channel: Channel, addresses: Iterable[str]
     ) -> None:
         """Before the application is imported: what changes from here on is noticed."""
         self._settings = settings
         self._worker_id = worker_id
+        self._speaks = slot == 1
         self._channel = channel
         self._addresses = tuple(addresses)
         # A file that is edited twice in a second without a change of its size looks unchanged to the cache of bytecode
@@ -60,7 +61,8 @@ class Session:
 
     def _failed(self, error: BootError) -> WSGIApplication:
         ends = "" if self._settings.dev.reload == "off" else "; waiting for a file to change"
-        _say(f"{error.error}{ends}", error.traceback)
+        if self._speaks:
+            _say(f"{error.error}{ends}", error.traceback)
         return failure_application(self._settings.app.target, error.error, error.traceback)
 
     def _debugged(self, application: WSGIApplication) -> WSGIApplication:
@@ -102,7 +104,7 @@ class Session:
         told = False
         never = threading.Event()
         while (change := watcher.wait(never)) is not None:
-            if not told:
+            if not told and self._speaks:
                 _say(f"{change} changed, reloading")
             told = True
             whole = self._is_whole(change)

@@ -74,7 +74,8 @@ def _import(boot: WorkerBoot) -> WSGIApplication:
         return _load(boot)
     from prefork.dev.session import Session
 
-    session = Session(settings, boot.worker_id, boot.channel, [address for _, address in boot.listeners])
+    addresses = [address for _, address in boot.listeners]
+    session = Session(settings, boot.worker_id, boot.slot, boot.channel, addresses)
     return session.load(lambda: _load(boot))
 
 
