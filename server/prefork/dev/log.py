@@ -76,7 +76,11 @@ def access_line(
     environ: dict[str, Any], status: int, size: int, duration_ns: int, local: time.struct_time
 ) -> str:
     """`127.0.0.1 - - [21/Nov/2026 15:32:51] "GET / HTTP/1.1" 200 12 0.4ms`; `local` is the time of day."""
-    request = f"{environ.get('REQUEST_METHOD')} {environ.get('RAW_URI')} {environ.get('SERVER_PROTOCOL')}"
+    # Of a refused request only some is known, and that may be anything: no escape sequences for the terminal.
+    known = (environ.get(key) for key in ("REQUEST_METHOD", "RAW_URI", "SERVER_PROTOCOL"))
+    request = " ".join(part for part in known if part) or "-"
+    if not request.isprintable():
+        request = repr(request)[1:-1]
     client = environ.get("REMOTE_ADDR") or "<local>"
     took = f"{duration_ns / 1e6:.1f}ms"
     return f'{client} - - [{time.strftime("%d/%b/%Y %H:%M:%S", local)}] "{request}" {status} {size} {took}'

@@ -87,6 +87,12 @@ def test_an_access_line() -> None:
     )
 
 
+def test_an_access_line_of_what_was_no_request() -> None:
+    for environ, shown in (({}, "-"), ({"RAW_URI": "\x1b[31mred\n"}, "\\x1b[31mred\\n")):
+        line = log.access_line({"REMOTE_ADDR": "192.0.2.1", **environ}, 400, 9, 0, time.gmtime(0))
+        assert line == f'192.0.2.1 - - [01/Jan/1970 00:00:00] "{shown}" 400 9 0.0ms'
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
