@@ -13,6 +13,7 @@ import pytest
 from prefork.cli.catalog import EXPLANATIONS, catalog_text
 from prefork.cli.entry import run
 from prefork.cli.units import unit_text
+from prefork.errors import EXIT_CONFIG
 from prefork.observe.message_ids import MESSAGE_IDS
 
 UNITS = Path(__file__).parents[2] / "systemd"
@@ -204,6 +205,15 @@ def test_a_socket_unit_with_the_addresses_filled_in(capsys: pytest.CaptureFixtur
     admin = printed(capsys, "-c", str(config), "--socket", "admin", "--name", "shop")
     assert (admin["ListenStream"], admin["FileDescriptorName"]) == (["[::1]:8443"], ["admin"])
     assert admin["Service"] == ["shop.service"]
+
+
+def test_a_socket_unit_needs_a_name_that_the_settings_know(
+    capsys: pytest.CaptureFixture[str], config: Path
+) -> None:
+    assert run(["systemd-unit", "-c", str(config), "--socket", "admni"]) == EXIT_CONFIG
+    assert "no entry with the name 'admni'; --socket takes one of: admin, http" in capsys.readouterr().err
+    assert run(["systemd-unit", "-c", str(config.with_name("no.toml")), "--socket"]) == 0
+    assert "the address is an example" in capsys.readouterr().err
 
 
 def test_a_template(capsys: pytest.CaptureFixture[str]) -> None:

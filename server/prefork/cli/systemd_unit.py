@@ -103,19 +103,34 @@ def _file(
         )
         return name, other_text(source, installation)
     if arguments.socket:
-        entries: tuple[Listen, ...] = () if settings is None else settings.server.listen
+        entries = _entries(arguments, settings)
         tail = "" if arguments.socket == "http" else f"-{arguments.socket}"
         text = socket_text(installation, entries, arguments.socket, instance=arguments.instance)
         return f"{arguments.name}{tail}{at}.socket", text
     return f"{arguments.name}{at}.service", service_text(installation, instance=arguments.instance)
 
 
+def _entries(arguments: argparse.Namespace, settings: Settings | None) -> tuple[Listen, ...]:
+    """What the socket unit is about. Raises ConfigError if the settings know nothing of that name."""
+    if settings is None:
+        print("prefork: without settings the address is an example; say which with -c FILE", file=sys.stderr)
+        return ()
+    names = sorted({entry.name or "http" for entry in settings.server.listen})
+    if arguments.socket not in names:
+        raise ConfigError(
+            f"{arguments.config or CONFIG}: [server] listen has no entry with the name {arguments.socket!r}; --socket takes one of: "
+            + ", ".join(names)
+        )
+    return settings.server.listen
+
+
 def _settings(arguments: argparse.Namespace) -> Settings | None:
     """Of the file, if it is there and right."""
-    if arguments.config is None or not Path(arguments.config).exists():
+    file = arguments.config or (None if arguments.instance else CONFIG)
+    if file is None or not Path(file).exists():
         return None
     try:
-        return load(arguments.config).settings
+        return load(file).settings
     except ConfigError as error:
         print(f"prefork: {error.problems[0]}", file=sys.stderr)
         return None
