@@ -168,7 +168,11 @@ def run_worker(
         with ours, subprocess.Popen(command, pass_fds=fds, env=environment) as worker:
             theirs.close()
             listener.close()  # so that the client is not left waiting if the worker fails
-            ask(workload, port, count, connections)
+            try:
+                ask(workload, port, count, connections)
+            except BaseException:
+                worker.kill()
+                raise
             ours.close()
             if worker.wait(120):
                 raise SystemExit("the worker failed")
