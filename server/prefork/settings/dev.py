@@ -92,6 +92,8 @@ OVER_THE_FILE: tuple[tuple[str, Any], ...] = (
     # Somebody may sit at a breakpoint, also of an import.
     ("workers.boot_timeout", 3600),
     ("requests.timeout", 0),
+    # No connection outlives the code that it spoke to.
+    ("requests.keepalive_timeout", 0),
     ("requests.slow", 0),
     ("log.level", "warning"),
     ("log.output", "stderr"),

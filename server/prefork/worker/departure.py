@@ -23,7 +23,11 @@ LINGER_S = 1.0
 slow one takes half a second)."""
 
 HURRIED_GRACE_S = 0.3
-"""And in development, where somebody waits for the end."""
+"""And in development, where somebody waits for the end. So long a replaced worker waits for connections that it has accepted and
+that have said nothing yet (browsers open some in advance)."""
+
+REPLACED_GRACE_S = 1.5
+"""And so long for the requests that run then: nobody waits for it."""
 
 GRACE_S = 1.0
 """How long running requests may go on after a fast stop or the death of the master."""
@@ -54,6 +58,7 @@ class Departure:
         self._ending: Sequence[int] = ()
         self._hurries = hurries
         self._hurry = False
+        self._patient = False
         self._lingers = False
         self.reason = ""
         """Why the worker leaves; empty while it stays."""
@@ -88,16 +93,17 @@ class Departure:
         """
         if self.reason:
             return
-        if self._hurries and not backlog:
-            self.stop(reason)
-            return
         self.reason = reason
         self._log.debug("worker_draining", reason=reason, connections=len(self._connections))
         self._connections.drain()
         self._acceptor.leave()
         self._backlog = backlog
         self._acceptor.take_backlog(backlog)
-        if backlog and reason != "stop":
+        if self._hurries and not backlog:
+            self._patient = True
+            self.deadline = self._connections.clock() + HURRIED_GRACE_S
+            self._loop.watch_exactly(self)
+        elif backlog and reason != "stop":
             # Addresses that are given up while the server goes on.
             self._lingers = True
             self._acceptor.linger(backlog)
@@ -109,20 +115,25 @@ class Departure:
             self.deadline = self._connections.clock() + LINGER_S
             self._loop.watch(self)
 
-    def stop(self, reason: str) -> None:
-        """Finishes the requests that run, within GRACE_S, then leaves."""
+    def stop(self, reason: str, grace_s: float | None = None) -> None:
+        """Finishes the requests that run, within GRACE_S or `grace_s`, then leaves."""
         self.reason = reason
         self._hurry = True
         self._connections.drain()
         self._acceptor.leave()
         self._backlog = self._ending = ()
-        self.deadline = self._connections.clock() + (HURRIED_GRACE_S if self._hurries else GRACE_S)
+        if grace_s is None:
+            grace_s = HURRIED_GRACE_S if self._hurries else GRACE_S
+        self.deadline = self._connections.clock() + grace_s
         self._loop.watch_exactly(self)
 
     def expire(self) -> None:
         """The grace is over, or the time at an address that is given up."""
         if self._hurry:
             self._loop.stop()
+            return
+        if self._patient:
+            self.stop(self.reason, REPLACED_GRACE_S)
             return
         self._lingers = False
         self._acceptor.take_backlog(self._backlog)
