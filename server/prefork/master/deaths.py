@@ -169,10 +169,24 @@ def _worker_failed(
     slot = pool.slots.setdefault(worker.slot, Slot(worker.slot))
     slot.failures += 1
     fields |= _retry(slot, now)
-    # The same traceback again and again would be a flood; the line with its counter is not.
-    repeated = generation.failure is not None and generation.failure.traceback == failure.traceback
-    generation.failure = failure
-    return [Note("error", "worker_exited", fields, "" if repeated else failure.traceback)]
+    return [_told_once(generation, slot, failure, fields, now)]
+
+
+def _told_once(
+    generation: Generation, slot: Slot, failure: Failure, fields: dict[str, object], now: float
+) -> Note:
+    """The same traceback again and again would be a flood, and so would a line for each of many workers that fail in the same
+    way: there is one for each round of attempts, with the number of the others."""
+    before, generation.failure = generation.failure, failure
+    if before != failure:
+        generation.told_failures = generation.untold = 0
+    elif slot.failures <= generation.told_failures and now - generation.told_at < _BACKOFF_S[1]:
+        generation.untold += 1
+        return Note("debug", "worker_exited", fields)
+    fields["alike"] = generation.untold or None
+    generation.told_failures, generation.told_at, generation.untold = slot.failures, now, 0
+    repeated = before is not None and before.traceback == failure.traceback
+    return Note("error", "worker_exited", fields, "" if repeated else failure.traceback)
 
 
 def _retry(slot: Slot, now: float) -> dict[str, object]:

@@ -181,6 +181,11 @@ class Generation(msgspec.Struct):
     """One of its workers has accepted connections."""
     early_deaths: int = 0
     failure: Failure | None = None
+    told_failures: int = 0
+    """How many in a row there were at a number when `failure` was last told; since `told_at` others have failed in the same way
+    `untold` times."""
+    told_at: float = 0.0
+    untold: int = 0
     last_stacks: str = ""
     """What the last of its workers that crashed had left behind."""
     aborted: bool = False

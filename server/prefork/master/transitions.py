@@ -153,6 +153,7 @@ def _from_worker(
                 # It has been told to leave in the meantime.
                 return []
             worker.phase, worker.ready_at = Phase.ACCEPTING, now
+            pool.generations[worker.generation].told_failures = 0
             recycling.begin(worker, pool.generations[worker.generation].limits, now)
             _prove(pool, pool.generations[worker.generation])
             return [Note("info", "worker_ready", fields), *_completed(pool)]

@@ -98,9 +98,9 @@ class Simulation:
         del self.processes[pid]
         self.happens(events.ProcessEnded(Exit(pid, code=code, signal=None if code is not None else signal)))
 
-    def worker_gives_up(self, worker: int) -> None:
+    def worker_gives_up(self, worker: int, why: str = "no such module") -> None:
         pid = self.pid_of(worker)
-        self.happens(events.WorkerGivesUp(worker, Failure("import", "no such module", "Traceback")))
+        self.happens(events.WorkerGivesUp(worker, Failure("import", why, f"Traceback of {why}")))
         self.dies(pid, code=0)
 
     def obey(self, pid: int) -> None:

@@ -64,6 +64,36 @@ def test_a_worker_that_dies_is_replaced_at_once_then_later_and_later() -> None:
     assert waits == [0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30]
 
 
+def test_many_that_fail_in_the_same_way_are_told_once_a_round() -> None:
+    sim = Simulation(count=6).boot()
+    for pid in [p.pid for p in sim.processes.values() if p.worker is not None][1:]:
+        sim.dies(pid)
+    sim.notes.clear()
+
+    def fail_all(why: str) -> list[tuple[str, object, object]]:
+        for worker in sim.booting():
+            sim.worker_gives_up(worker, why)
+        deadline = next_deadline(sim.pool, sim.now)
+        assert deadline is not None
+        sim.advance(deadline - sim.now)
+        notes, sim.notes = [note for note in sim.notes if note.event == "worker_exited"], []
+        assert len(notes) == 5, "at least in the log of level debug"
+        told = [note for note in notes if note.level == "error"]
+        return [(note.traceback, note.fields["failures"], note.fields.get("alike")) for note in told]
+
+    assert fail_all("no disk") == [("Traceback of no disk", 2, None)]
+    assert fail_all("no disk") == [("", 3, 4)]
+    assert fail_all("no network") == [("Traceback of no network", 4, None)]
+    assert fail_all("no network") == [("", 5, 4)]
+    sim.settle()
+    sim.dies(next(p.pid for p in sim.processes.values() if p.worker is not None))
+    sim.notes.clear()
+    sim.worker_gives_up(sim.booting()[0], "no network")
+    assert [note.level for note in sim.notes if note.event == "worker_exited"] == ["error"], (
+        "one has served since"
+    )
+
+
 def test_a_worker_that_served_a_while_resets_the_back_off() -> None:
     sim = Simulation(count=1).boot()
     for _ in range(5):
