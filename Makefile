@@ -34,7 +34,7 @@ help:
 	@echo "make bench-scale  many connections, many workers, many requests (ARGS as bench/scale.py has them)"
 	@echo "make bench-instructions  instructions of a request, exact on a busy machine too (valgrind)"
 	@echo "make bench-smoke  the same with one short round of a few, to see that it works"
-	@echo "make screenshots  make the pictures of docs/top.md again (wants tmux)"
+	@echo "make screenshots  make the pictures of docs/top.md and docs/status.md again (minutes; wants tmux and Chromium)"
 	@echo "make rolling     upgrade three machines behind HAProxy and nginx one by one, 20,000 requests through each"
 	@echo "make generated   write the reference, the schema, the manual and the completions anew"
 	@echo "make clean     remove everything that these commands made"

@@ -1,4 +1,5 @@
-"""The pictures of docs/top.md: a real server under load in a real terminal (tmux). `make screenshots` makes them again.
+"""The pictures of docs/top.md and docs/status.md: a real server under load, in a real terminal (tmux) and a real browser
+(Chromium). `make screenshots` makes them again.
 
 PYTHONPATH=tests python bench/screenshots.py docs
 """
@@ -9,6 +10,7 @@ import io
 import re
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
+from support.browser import Browser, chromium
 from support.http import encode
 from support.load import Load
 from support.server import Server
@@ -48,7 +51,13 @@ def app(environ, start_response):
     return [body]
 """
 
+BROKEN = """
+from catalogue import prices
+"""
+"""Put before the shop: a release that cannot be imported, for the page."""
+
 SETTINGS = {
+    "status": {"listen": "127.0.0.1:0"},
     "app": {"target": "shop:app"},
     "workers": {"count": 4, "threads": 4},
     "requests": {"slow": 120, "timeout": 0},
@@ -62,7 +71,7 @@ WAVES = (5, 40, 15, 70, 30)
 
 
 def main(directory: Path) -> None:
-    """Write top.svg and status.svg."""
+    """Write top.svg, status.svg, status-light.png and status-dark.png."""
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (home / "shop.py").write_text(SHOP)
@@ -76,6 +85,9 @@ def main(directory: Path) -> None:
             stack.enter_context(Load(server.address, path, keep_alive=clients, fresh=2, pace_s=pace_s))
         for path in ("/reports/yearly", "/checkout"):
             stack.enter_context(server.connect()).send(encode("GET", path))
+        browser = stack.enter_context(chromium(home / "profile"))
+        browser.screen(1200, 900)
+        browser.open(f"http://{server.status_address}/")  # its curves begin here
         terminal = stack.enter_context(Tmux(WIDTH, HEIGHT))
         command = [sys.executable, "-m", "prefork"]
         terminal.run(*command, "top", "--interval", "0.5", "--sort", "age", "-c", str(server.config))
@@ -92,6 +104,24 @@ def main(directory: Path) -> None:
         terminal.wait_for(r"requests that run for long:\n.*\n.*\n")
         lines = [line for line in terminal.coloured().splitlines() if "ready>" not in line]
         write(directory / "status.svg", "prefork status", "\n".join(lines))
+        (home / "shop.py").write_text(BROKEN + SHOP)
+        server.command("reload", "--wait")
+        take_page(server, browser, directory)
+
+
+def take_page(server: Server, browser: Browser, directory: Path) -> None:
+    """The page, light and dark, after more than a minute of load."""
+    stuck = server.connect()
+    stuck.send(encode("GET", "/reports/yearly"))
+    for clients in WAVES:
+        with Load(server.address, keep_alive=clients, fresh=0, pace_s=0.04):
+            time.sleep(9)  # and less than `render_report` takes
+    for scheme in ("light", "dark"):
+        path = directory / f"status-{scheme}.png"
+        browser.scheme(scheme)
+        browser.picture(path)
+        print(f"{path}: {path.stat().st_size} bytes")
+    stuck.close()
 
 
 def write(path: Path, title: str, screen: str) -> None:
