@@ -118,8 +118,8 @@ def _entries(arguments: argparse.Namespace, settings: Settings | None) -> tuple[
     names = sorted({entry.name or "http" for entry in settings.server.listen})
     if arguments.socket not in names:
         raise ConfigError(
-            f"{arguments.config or CONFIG}: [server] listen has no entry with the name {arguments.socket!r}; --socket takes one of: "
-            + ", ".join(names)
+            f"{arguments.config or CONFIG}: [server] listen has no entry with the name {arguments.socket!r}; "
+            f"--socket takes one of: {', '.join(names)}"
         )
     return settings.server.listen
 
