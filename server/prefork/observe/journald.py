@@ -5,8 +5,8 @@ journal is wanted (see `sinks`).
 
 The protocol: systemd's JOURNAL_NATIVE_PROTOCOL. `NAME=value` and a newline; a value with a newline in it is `NAME`, a newline,
 its length as 64 bits little-endian, the value, a newline. What does not fit a datagram is sent as a memfd that is sealed, so that
-nobody changes it while it is read. There is no SYSLOG_IDENTIFIER: ours would override the one of the unit, and instances of a
-template would look alike.
+nobody changes it while it is read. There is no SYSLOG_IDENTIFIER: without one, journalctl shows the name of the process, which
+says its role ("prefork: master"). SyslogIdentifier= of a unit is for lines of stdout and stderr only.
 """
 
 from __future__ import annotations
