@@ -10,6 +10,7 @@ import re
 
 _NOISE = re.compile(
     r'  File "(<frozen importlib|<string>|[^"]*/importlib/__init__\.py"|[^"]*/prefork/(zygote|worker|wsgi)/)'
+    r'|  File "[^"]*/threading\.py", line \d+ in (run|_bootstrap|_bootstrap_inner)$'  # how every thread begins
     r"|Extension modules: |^$"
 )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from prefork.ipc.boot import STACKS_SIGNAL
-from prefork.master.stacks import Stacks
+from prefork.master.stacks import Stacks, stack_of_thread
 from prefork.master.stacktaking import PATIENCE_S, POLL_S, StackTaking
 from support.serving import FakeClock
 
@@ -101,3 +101,24 @@ def test_one_that_has_gone_is_sent_no_signal(scene: Scene) -> None:
     scene.pass_time(POLL_S)
     assert scene.answers == [(1, ""), (2, "")]
     assert scene.killed == [1, 3]
+
+
+def test_the_stack_of_a_request_has_the_application_s_lines_alone() -> None:
+    """Not how prefork came to call it, nor how every thread begins; what waits in `threading` is the application's."""
+    text = """Thread 0x000000000000002a (most recent call first):
+  File "/usr/lib/python3/threading.py", line 320 in wait
+  File "/srv/shop/orders.py", line 7 in pay
+  File "/usr/lib/prefork/wsgi/handler.py", line 100 in respond
+  File "/usr/lib/prefork/worker/executors.py", line 100 in _serve
+  File "/usr/lib/python3/threading.py", line 982 in run
+  File "/usr/lib/python3/threading.py", line 1045 in _bootstrap_inner
+  File "/usr/lib/python3/threading.py", line 1002 in _bootstrap
+
+Current thread 0x000000000000002b (most recent call first):
+  File "/srv/shop/other.py", line 1 in other
+"""
+    assert stack_of_thread(text, 0x2A).splitlines() == [
+        '  File "/usr/lib/python3/threading.py", line 320 in wait',
+        '  File "/srv/shop/orders.py", line 7 in pay',
+    ]
+    assert stack_of_thread(text, 0x2C) == ""
