@@ -104,35 +104,22 @@ def _uwsgi(*more: str) -> Callable[[Wish, int, Path], list[str] | None]:
     return arguments
 
 
+def _wsgi_at(port: int, wish: Wish) -> list[str]:
+    """Options that granian and uvicorn have in common."""
+    where = ["--host", "127.0.0.1", "--port", str(port)]
+    return ["--interface", "wsgi", *where, "--workers", str(wish.workers)]
+
+
 def _granian(wish: Wish, port: int, _folder: Path) -> list[str] | None:
     if wish.max_requests or wish.timeout_s or wish.address_in_file:
         return None
-    chosen = [
-        "--interface",
-        "wsgi",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        str(wish.workers),
-    ]
-    return [*chosen, "--blocking-threads", str(wish.threads), "release:app"]
+    return [*_wsgi_at(port, wish), "--blocking-threads", str(wish.threads), "release:app"]
 
 
 def _uvicorn(wish: Wish, port: int, _folder: Path) -> list[str] | None:
     if wish.timeout_s or wish.address_in_file:
         return None
-    chosen = [
-        "--interface",
-        "wsgi",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        str(wish.workers),
-    ]
+    chosen = _wsgi_at(port, wish)
     if wish.max_requests:
         chosen += ["--limit-max-requests", str(wish.max_requests)]
     return [*chosen, "release:app"]

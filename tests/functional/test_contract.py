@@ -29,12 +29,6 @@ def bare(module_server_factory: ServerFactory) -> Iterator[Server]:
     started.close()
 
 
-@pytest.fixture
-def connection(server: Server) -> Iterator[Connection]:
-    with server.connect() as opened:
-        yield opened
-
-
 @pytest.mark.parametrize(
     ("path", "status", "body"),
     [

@@ -80,7 +80,7 @@ def test_queues_and_a_full_one(serve: ServerFactory, tmp_path: Path) -> None:
     with ExitStack() as stack:
         busy = stack.enter_context(server.connect())
         busy.send(encode("GET", f"/quick?s={3 * SLOWNESS}"))
-        time.sleep(0.2)  # it has been taken
+        eventually(lambda: any(worker.busy for worker in status_of(server).workers), "a busy worker")
         for _ in range(8):
             one = stack.enter_context(socket.socket(socket.AF_UNIX))
             one.setblocking(False)

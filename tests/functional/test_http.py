@@ -23,12 +23,6 @@ def server(request: pytest.FixtureRequest, module_server_factory: ServerFactory)
     started.close()
 
 
-@pytest.fixture
-def connection(server: Server) -> Iterator[Connection]:
-    with server.connect() as opened:
-        yield opened
-
-
 def test_a_connection_serves_many_requests(connection: Connection) -> None:
     for _ in range(100):
         answer = connection.get("/")

@@ -30,12 +30,6 @@ def server(module_server_factory: ServerFactory) -> Iterator[Server]:
     started.close()
 
 
-@pytest.fixture
-def connection(server: Server) -> Iterator[Connection]:
-    with server.connect() as opened:
-        yield opened
-
-
 def head(path: str, *more: tuple[str, str]) -> bytes:
     return encode("POST", path, more)
 

@@ -68,12 +68,6 @@ def server(module_server_factory: ServerFactory) -> Iterator[Server]:
     started.close()
 
 
-@pytest.fixture
-def connection(server: Server) -> Iterator[Connection]:
-    with server.connect() as opened:
-        yield opened
-
-
 def environ_of(connection: Connection, method: str = "GET", **options: object) -> dict[str, object]:
     answer = connection.request(method, "/environ", **options)  # type: ignore[arg-type]
     assert answer.status == 200
