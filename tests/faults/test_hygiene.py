@@ -28,6 +28,7 @@ import psutil
 import pytest
 
 from support import processes
+from support.processes import descriptors
 from support.server import Server, ServerFactory
 
 Deployed = Callable[..., Server]
@@ -35,17 +36,6 @@ Deployed = Callable[..., Server]
 
 def zygote_pid(server: Server, gen: int = 1) -> int:
     return int(server.wait_for_event("zygote_ready", gen=gen)["pid"])
-
-
-def descriptors(pid: int) -> dict[int, str]:
-    """Descriptor -> what it is, of one process."""
-    found = {}
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            found[int(entry.name)] = str(entry.readlink())
-        except FileNotFoundError:
-            continue
-    return found
 
 
 def is_close_on_exec(pid: int, fd: int) -> bool:

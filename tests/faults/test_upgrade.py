@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from support.processes import read_process
+from support.processes import descriptors, read_process
 from support.server import Server
 
 from .conftest import deploy
@@ -28,17 +28,6 @@ def upgrade(server: Server) -> int:
     return int(server.wait_for_event("reload_done", after=mark)["gen"])
 
 
-def open_files(pid: int) -> dict[int, str]:
-    """Descriptors of a process and what they are."""
-    found = {}
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            found[int(entry.name)] = str(entry.readlink())
-        except FileNotFoundError:
-            continue
-    return found
-
-
 def test_an_upgrade_keeps_the_process_and_brings_new_code(deployed: Deployed, tmp_path: Path) -> None:
     settings = {
         "server": {"listen": ["127.0.0.1:0", f"unix:{tmp_path}/s.sock"], "pid_file": "server.pid"},
@@ -46,7 +35,7 @@ def test_an_upgrade_keeps_the_process_and_brings_new_code(deployed: Deployed, tm
     }
     server = deployed(workers=2, settings=settings)
     first = server.workers()
-    before = open_files(server.pid)
+    before = descriptors(server.pid)
     deploy(server, "v2")
     assert upgrade(server) == 2
     second = server.wait_for_workers(2, gen=2)
@@ -59,7 +48,7 @@ def test_an_upgrade_keeps_the_process_and_brings_new_code(deployed: Deployed, tm
     # A second one, from a program that was executed itself; afterwards as many descriptors as before.
     assert upgrade(server) == 3
     server.wait_for_workers(2, gen=3)
-    assert len(open_files(server.pid)) <= len(before) + 8, open_files(server.pid)
+    assert len(descriptors(server.pid)) <= len(before) + 8, descriptors(server.pid)
     with server.connect(f"unix:{tmp_path}/s.sock") as connection:
         assert connection.get("/").status == 200
     assert server.stop() == 0
@@ -76,7 +65,7 @@ def test_descriptors_do_not_grow_from_upgrade_to_upgrade(deployed: Deployed) -> 
         server.wait_for_event("worker_exited", after=mark, gen=gen - 1)
         server.reload()  # what the zygote of the upgrade's predecessor held is gone when this is done
         server.wait_for_workers(1)
-        counts.append(len(open_files(server.pid)))
+        counts.append(len(descriptors(server.pid)))
     assert max(counts) - min(counts) <= 3, counts
 
 

@@ -31,6 +31,17 @@ def become_subreaper() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
+def descriptors(pid: int) -> dict[int, str]:
+    """Descriptor -> what it is, of one process."""
+    found = {}
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found[int(entry.name)] = str(entry.readlink())
+        except FileNotFoundError:
+            continue
+    return found
+
+
 def read_process(pid: int) -> Process | None:
     """One process, or None when it is gone."""
     try:
