@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import prefork
 import pytest
 
+import prefork
 from support import measured as measurements
 from support import processes
 from support.gate import Gate

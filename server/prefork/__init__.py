@@ -41,8 +41,8 @@ __all__ = [
     "on_slow",
     "on_timeout",
     "on_zygote_ready",
-    "serve",
     "run_simple",
+    "serve",
 ]
 
 _WHERE = {

@@ -106,7 +106,9 @@ def _run_command(command: Command, argv: Sequence[str]) -> int:
     command.add_arguments(parser)
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:
-        suggestion = did_you_mean(unknown[0].partition("=")[0], parser.option_names(), "{}")
+        name, options = unknown[0].partition("=")[0], parser.option_names()
+        # It is known, but behind "--" nothing is an option.
+        suggestion = "; options go before --" if name in options else did_you_mean(name, options, "{}")
         parser.error(f"unknown argument {unknown[0]}{suggestion}")
     return command.run(arguments)
 
