@@ -79,6 +79,10 @@ def test_the_version(prefork: Run, argument: str) -> None:
             ["shop:app", "--bnd=a:1"],
             "prefork: unknown argument --bnd=a:1; did you mean --bind? (try: prefork run --help)",
         ),
+        (
+            ["scale", "--", "-1", "-c", "x.toml"],
+            "prefork: unknown argument -c; options go before -- (try: prefork scale --help)",
+        ),
         (["check", "a:b", "c:d"], "prefork: unknown argument c:d (try: prefork check --help)"),
         (
             ["config", "--work", "3"],
