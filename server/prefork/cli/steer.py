@@ -79,9 +79,9 @@ def _delay(text: str) -> float:
     try:
         seconds = parse_duration(value_of("server.drain_delay", text))
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
     if not 0 <= seconds <= _LONGEST_DELAY_S:
-        raise argparse.ArgumentTypeError(f"must be from 0s to {format_duration(_LONGEST_DELAY_S)}")
+        raise argparse.ArgumentTypeError(f"{text!r}: must be from 0s to {format_duration(_LONGEST_DELAY_S)}")
     return seconds
 
 

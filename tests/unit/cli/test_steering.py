@@ -353,3 +353,10 @@ def test_own_memory_adds_up() -> None:
     assert found.shared is not None
     assert found.private + found.shared == found.rss > 1 << 20
     assert measure(2**22 + 1) is None
+
+
+@pytest.mark.parametrize("text", ["abc", "90d"])
+def test_a_delay_that_is_none_is_named(text: str, prefork: Run) -> None:
+    ended = prefork("drain", "--delay", text)
+    assert ended.code == 2
+    assert f"argument --delay: '{text}': must be " in ended.err
