@@ -43,6 +43,8 @@ def test_every_hook_is_called_and_none_hurts(serve: ServerFactory, tmp_path: Pat
     assert (slow["pid"], slow["worker"], slow["generation"]) == (pid, 1, 1)
     assert len({pid, ready["process"], slow["process"], timeout["process"], server.pid}) == 5
     assert server.wait_for_event("hook_failed", hook="on_slow")["error"] == "ValueError: a broken hook"
+    gone = server.wait_for_event("hook_failed", hook="on_timeout")
+    assert gone["error"] == "its process ended in the middle of it: exit code 5"
 
     # A hook that is not there: the reload is refused, and the code that serves is told.
     server.configure({"hooks": {"on_slow": "hooked:slwo"}})

@@ -1,8 +1,8 @@
 """Hooks for what the master has seen: each in a short-lived process of its own, forked from the zygote.
 
-Owns: what such a process does, and that it ends. The master imports nothing of the application's, a zygote must not be kept from
-forking workers, and a worker may be stuck; so nothing but this process waits for a hook. Runs in: that process. Must not know:
-why a hook is run.
+Owns: what such a process does, that it ends, and that it is told if it does not end well. The master imports nothing of the
+application's, a zygote must not be kept from forking workers, and a worker may be stuck; so nothing but these processes waits for
+a hook. Runs in: such a process, and another that watches it. Must not know: why a hook is run.
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ def run_errand(
     hygiene.die_with_parent(master_pid, signal.SIGKILL)
     hygiene.forget_inherited_exit_handlers()
     setproctitle(f"prefork: hook {order.hook}{title}")
+    if _watched(order.hook, log):
+        return
+    log = log.bind(pid=os.getpid())
     timeout_s = settings.hooks.timeout
     with open(os.devnull, "w") as nowhere:
         # A thread in C, which ends the process even if the interpreter does not get to run anything any more.
@@ -49,6 +52,24 @@ def run_errand(
         if has_application or _prepared(settings, order.hook, log):
             run_hooks(order.hook, order.arguments, timeout_s, log)
         faulthandler.cancel_dump_traceback_later()
+
+
+def _watched(hook: str, log: Log) -> bool:
+    """True in the process that has waited for a child which runs the hook, and said so if that was ended by something else than
+    its last line: os._exit, a crash, the time limit. False in that child; and without memory for one, where nobody watches."""
+    watcher = os.getpid()
+    try:
+        child = os.fork()
+    except OSError:
+        return False
+    if not child:
+        hygiene.die_with_parent(watcher, signal.SIGKILL)
+        return False
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code:
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        log.error("hook_failed", hook=hook, error=f"its process ended in the middle of it: {how}")
+    return True
 
 
 def _prepared(settings: Settings, hook: str, log: Log) -> bool:
