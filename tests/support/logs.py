@@ -63,6 +63,10 @@ class LogStream:
     def text(self) -> str:
         return "\n".join(self.lines)
 
+    def wait_end(self) -> None:
+        """Until the last process that could write has gone, and all it wrote is here."""
+        self.wait_until(lambda: self.ended or None, "the end of the output")
+
     def wait_until(self, found: Callable[[], T | None], what: str, deadline_s: float = DEADLINE_S) -> T:
         """Call `found` after every change until it returns something; fail with the whole log otherwise."""
         deadline = Deadline(deadline_s)
