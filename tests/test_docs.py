@@ -55,6 +55,7 @@ def test_the_settings_file_of_the_readme_works(server_factory: ServerFactory, sh
     assert start_documented(server_factory, shop, command_starting("prefork check")).wait() == 0
     shown = start_documented(server_factory, shop, command_starting("prefork config"))
     assert shown.wait() == 0
+    shown.out.wait_end()
     assert "shop:app" in shown.out.text
     server = start_documented(server_factory, shop, command_starting("prefork -c")).wait_ready()
     assert server.addresses[1] == f"unix:{shop / 'shop.sock'}"

@@ -216,9 +216,12 @@ class Server:
         return code
 
     def stop(self, number: Signals = SIGTERM, deadline_s: float = 2 * DEADLINE_S) -> int:
-        """Ask the server to stop; returns its exit code."""
+        """Ask the server to stop; returns its exit code. All that its processes wrote is in `log` and `out` then."""
         self.signal(number)
-        return self.wait(deadline_s)
+        code = self.wait(deadline_s)
+        for stream in (self.log, self.out):
+            stream.wait_end()
+        return code
 
     def close(self, *, leave_s: float = LEAVE_S) -> None:
         """End of the test: stop what still runs; fail if the server left anything or showed its insides.
