@@ -33,9 +33,14 @@ class LogFiles:
         """The descriptor for `[log] output` or `access`: a stream of the master's, or a file. Raises ConfigError."""
         if output in _STREAMS:
             return _STREAMS[output]
-        if output not in self._open:
-            self._open[output] = open_log(output)
-        return self._open[output]
+        fd = self._open.get(output)
+        if fd is None:
+            self._open[output] = fd = open_log(output)
+        elif not _leads_to(output, fd):
+            # Renamed or removed since, and a generation that is parked still has it: who starts now writes where people look.
+            # Those who run go on with what they have until USR1, as after any rotation.
+            _replace(fd, open_log(output))
+        return fd
 
     def reopen(self) -> list[ConfigError]:
         """Open every file anew, under its old number. One that cannot be opened stays as it was."""
@@ -46,8 +51,7 @@ class LogFiles:
             except ConfigError as error:
                 errors.append(error)
                 continue
-            os.dup2(fresh, fd, inheritable=False)
-            os.close(fresh)
+            _replace(fd, fresh)
         return errors
 
     def files_among(self, fds: Iterable[int | None]) -> list[int]:
@@ -61,3 +65,16 @@ class LogFiles:
         for path, fd in list(self._open.items()):
             if fd not in keep:
                 os.close(self._open.pop(path))
+
+
+def _replace(fd: int, fresh: int) -> None:
+    """`fd` is what `fresh` was."""
+    os.dup2(fresh, fd, inheritable=False)
+    os.close(fresh)
+
+
+def _leads_to(path: str, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(fd))  # noqa: PTH116
+    except OSError:
+        return False

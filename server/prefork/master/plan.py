@@ -322,8 +322,10 @@ def _retire_workers(pool: Pool) -> Iterator[Action]:
 
 
 def _is_replaced(pool: Pool, worker: Worker) -> bool:
-    """Somebody serves in its place; a successor that is to be replaced itself is as good."""
+    """Somebody serves in its place; a successor that is to be replaced itself is as good, for a reload as well: two that wait
+    for the candidate's worker would each keep the other from being replaced."""
+    same_code = (pool.desired, worker.generation)
     return any(
-        pool.is_current(other) or (other.generation == pool.desired and other.id > worker.id)
+        pool.is_current(other) or (other.generation in same_code and other.id > worker.id)
         for other in pool.accepting(worker.slot)
     )

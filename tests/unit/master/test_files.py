@@ -37,6 +37,18 @@ def test_after_a_rotation_the_same_number_is_the_fresh_file(tmp_path: Path) -> N
     files.close_except(())
 
 
+def test_who_opens_a_file_that_was_moved_away_gets_one_where_people_look(tmp_path: Path) -> None:
+    files = LogFiles()
+    path = tmp_path / "a.log"
+    fd = files.open(str(path))
+    path.rename(tmp_path / "a.log.1")
+    assert files.open(str(path)) == fd
+    os.write(fd, b"new\n")
+    assert path.read_text() == "new\n"
+    assert files.open(str(path)) == fd
+    files.close_except(())
+
+
 def test_a_file_that_cannot_be_reopened_stays(tmp_path: Path) -> None:
     directory = tmp_path / "logs"
     directory.mkdir()

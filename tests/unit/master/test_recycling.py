@@ -141,3 +141,17 @@ def test_too_much_memory_is_a_reason_to_go_and_far_too_much_to_die() -> None:
     assert sim.said("worker_exited")[-1].fields["killed"] == kills[0].why
     sim.settle()
     assert sim.accepting() == {1: [1], 2: [1]}
+
+
+def test_a_reload_takes_over_from_a_recycled_worker_and_a_successor_that_is_to_go_too() -> None:
+    sim = make(2)
+    sim.advance(10)
+    sim.happens(events.RecycleAsked(2))
+    (successor,) = sim.booting()
+    sim.happens(events.ReloadAsked())
+    sim.zygote_ready(2)
+    sim.accepts(successor)
+    sim.happens(events.RecycleAsked(None))
+    sim.settle()
+    assert sim.accepting() == {1: [2], 2: [2]}
+    assert sim.pool.candidate is None
