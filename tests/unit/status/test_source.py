@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from prefork.ipc.channel import Channel
 from prefork.ipc.messages import Spawned, StatusGiven, StatusWanted
 from prefork.status.source import Source
-from support.deadline import DEADLINE_S, SLOWNESS
+from support.deadline import DEADLINE_S, SLOWNESS, Deadline
 from support.statuses import status
 
 LONG_S = DEADLINE_S * SLOWNESS
@@ -76,35 +77,26 @@ def test_each_question_is_answered_afresh(pair: tuple[Master, Channel]) -> None:
 
 def test_whoever_asks_meanwhile_shares_the_answer(pair: tuple[Master, Channel]) -> None:
     master, channel = pair
-    source = Source(channel, time.monotonic, LONG_S)
-    with ThreadPoolExecutor(8) as pool:
+    looks: Counter[int] = Counter()
+
+    def clock() -> float:
+        looks[threading.get_ident()] += 1
+        return time.monotonic()
+
+    source = Source(channel, clock, LONG_S)
+    with ThreadPoolExecutor(6) as pool:
         first = pool.submit(source.ask)
         master.wait_for_question()
-        began = threading.Barrier(6)
-
-        def ask() -> object:
-            began.wait()
-            return source.ask()
-
-        others = [pool.submit(ask) for _ in range(5)]
-        began.wait()
-        while any(not each.running() for each in others):
-            pass
-        # They all wait by now, or ask in a moment, and then there is somebody who answers them too.
-        helper = threading.Thread(target=_answer_until, args=(master, others), daemon=True)
+        others = [pool.submit(source.ask) for _ in range(5)]
+        # The second look at the clock is taken with the lock held, just before waiting; the first thread has two by now.
+        deadline = Deadline()
+        while sum(count >= 2 for count in looks.values()) < 6:
+            assert not deadline.passed
+            time.sleep(0.001)
         master.answer()
-        helper.start()
         answers = [each.result(LONG_S) for each in (first, *others)]
-        helper.join()
-    assert all(answer is not None for answer in answers)
-    assert master.given <= 2
-
-
-def _answer_until(master: Master, others: list[object]) -> None:
-    while not all(each.done() for each in others):  # type: ignore[attr-defined]
-        if master.channel.wait(0.01):
-            master.wait_for_question()
-            master.answer()
+    assert all(answer is answers[0] for answer in answers)
+    assert answers[0] is not None
 
 
 def test_nobody_waits_longer_than_the_patience(pair: tuple[Master, Channel]) -> None:
