@@ -22,6 +22,7 @@ from typing import NoReturn
 
 from prefork.dev.command import command_line
 from prefork.dev.files import FileSet
+from prefork.dev.stop import Stop
 from prefork.dev.watcher import INTERVAL_S, Kind, Watcher
 
 EXIT_RELOAD = 3
@@ -77,22 +78,19 @@ def _kind(name: str) -> Kind:
 
 
 def _serve_and_watch(main: Callable[[], None], watcher: Watcher) -> NoReturn:
-    stop = threading.Event()
-    asked = threading.Event()
+    stop = Stop()
 
-    def on_terminate(_number: int, _frame: FrameType | None) -> None:
-        asked.set()
+    def on_end(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    signal.signal(signal.SIGTERM, on_terminate)
+    # Ctrl-C goes to the whole group of processes and may come between any two lines here: a KeyboardInterrupt would be a
+    # traceback. From its start until now this process has held it back (`_Parent._run_child`).
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, on_end)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _tell_progress()
-    thread = threading.Thread(target=main, name="prefork-main", daemon=True)
-    thread.start()
-    try:
-        change = watcher.wait(stop)
-    except KeyboardInterrupt:
-        # Ctrl-C goes to the whole group of processes: the parent ends by itself.
-        raise SystemExit(0) from None
+    threading.Thread(target=main, name="prefork-main", daemon=True).start()
+    change = watcher.wait(stop)
     if change is None:
         raise SystemExit(0)
     print(f" * Detected change in {change}, reloading", file=sys.stderr, flush=True)  # noqa: T201
@@ -119,7 +117,7 @@ class _Parent:
     def __init__(self, watcher: Watcher, listeners: Sequence[int]) -> None:
         self._watcher = watcher
         self._listeners = tuple(listeners)
-        self._stop = threading.Event()
+        self._stop = Stop()
         self._child: int | None = None
         self._worked_once = False
 
@@ -158,7 +156,9 @@ class _Parent:
         for fd in (*self._listeners, writing):
             os.set_inheritable(fd, True)
         try:
-            self._child = os.posix_spawnp(command[0], command, environment)
+            # Ctrl-C is this process's to hear: while a child imports, it would only be a traceback from somewhere inside.
+            held_back = signal.pthread_sigmask(signal.SIG_BLOCK, ()) | {signal.SIGINT}
+            self._child = os.posix_spawnp(command[0], command, environment, setsigmask=held_back)
         finally:
             os.close(writing)
         if self._stop.is_set():  # the signal came just before there was anybody to hand it to

@@ -16,6 +16,7 @@ from pathlib import Path
 from prefork.dev import debugger
 from prefork.dev.failure import failure_application
 from prefork.dev.files import FileSet
+from prefork.dev.stop import Stop
 from prefork.dev.urls import urls
 from prefork.dev.watcher import Change, Kind, Watcher
 from prefork.errors import BootError, PreforkError
@@ -102,7 +103,7 @@ class Session:
     def _look(self, watcher: Watcher) -> None:
         """Until the process ends: a change that comes while the application is being imported is told at once, too."""
         told = False
-        never = threading.Event()
+        never = Stop()
         while (change := watcher.wait(never)) is not None:
             if not told and self._speaks:
                 _say(f"{change} changed, reloading")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Literal
@@ -19,6 +18,7 @@ from typing import Literal
 import msgspec
 
 from prefork.dev.files import GONE, FileSet, Stamp, differences, stamp_of, stamps
+from prefork.dev.stop import Stop
 from prefork.errors import PreforkError
 
 INTERVAL_S = 0.1
@@ -88,7 +88,7 @@ class Watcher:
         self._told: Iterator[object] | None = None
         self._born_ns = time.time_ns()
 
-    def wait(self, stop: threading.Event) -> Change | None:
+    def wait(self, stop: Stop) -> Change | None:
         """Until something changes (what it was), or `stop` is set (None)."""
         while not stop.is_set():
             change = self.look()
@@ -129,7 +129,7 @@ class Watcher:
                 self._own[path] = GONE if late and _is_imported(path) else stamp
                 self._told = None  # perhaps in a directory that is not watched yet
 
-    def _settled(self, change: Change, stop: threading.Event) -> Change:
+    def _settled(self, change: Change, stop: Stop) -> Change:
         """Wait until nothing else comes."""
         files = set(change.files)
         for _ in range(25):
@@ -141,7 +141,7 @@ class Watcher:
             files.update(more)
         return Change(tuple(sorted(files)), change.installed)
 
-    def _wait_for_kernel(self, stop: threading.Event) -> None:
+    def _wait_for_kernel(self, stop: Stop) -> None:
         """Until the kernel tells of something, or it is time to look anyway: what it tells is no more than a reason to look."""
         if self._told is None:
             self._told = _kernel_events(self._files.roots(), stop)
@@ -151,7 +151,7 @@ class Watcher:
             stop.wait(self._interval_s)
 
 
-def _kernel_events(roots: list[str], stop: threading.Event) -> Iterator[object]:
+def _kernel_events(roots: list[str], stop: Stop) -> Iterator[object]:
     """One item whenever something happens in these directories, and now and then without that."""
     import watchfiles
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from prefork.dev.files import FileSet, python_files
+from prefork.dev.stop import Stop
 from prefork.dev.watcher import Change, Watcher
 
 
@@ -20,7 +21,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 def wait(watcher: Watcher) -> Change:
-    change = watcher.wait(threading.Event())
+    change = watcher.wait(Stop())
     assert change is not None
     return change
 
@@ -89,6 +90,6 @@ def test_a_new_file_is_no_change_but_its_next_one_is(tmp_path: Path) -> None:
 
 
 def test_the_end_of_the_wait() -> None:
-    stop = threading.Event()
+    stop = Stop()
     stop.set()
     assert Watcher(FileSet([]), kind="stat").wait(stop) is None
