@@ -46,10 +46,14 @@ CLIENT_GONE = frozenset(
 PAUSE_S = 1.0
 """How long a worker that cannot accept leaves new connections to the others."""
 
-PATIENCE_S = 0.02
-"""How long new connections wait for a worker whose threads work, but are never free: its other clients keep them busy, by
-pipelining for instance. After that one is accepted all the same, and its request stands in the queue like theirs. A worker of
-whose threads none finishes anything takes nobody: others may."""
+PATIENCE_S = 0.005
+"""How long new connections wait for a worker whose threads work, but are never free: its other clients keep them busy. After that
+some are accepted all the same, and their requests stand in the queue like the others'. Longer than another worker that has
+a free thread needs to wake up, shorter than a client notices. A worker of whose threads none finishes anything takes nobody:
+others may."""
+
+MAX_SHARE = 64
+"""New connections that a worker takes together in such a turn, and has nobody to share them with."""
 
 MAX_BATONS = 64
 """Batons that are passed on together: each costs a wake-up, and nobody needs more than there are workers."""
@@ -88,7 +92,11 @@ class Acceptor:
         tell_when_free: Callable[[], None],
         log: EventLog,
         baton_fd: int | None = None,
+        share: int = 1,
     ) -> None:
+        """`share`: how many new connections it takes at once from each listener while its threads are never free. As many as it
+        has threads: of several workers in that state each takes what it can do, and newcomers wait no longer than others."""
+        self._share = share
         self._loop = loop
         self._doors = {door.sock.fileno(): door for door in doors}
         self._connections = connections
@@ -168,8 +176,9 @@ class Acceptor:
         self._turn_of_new_at = self._loop.now + PATIENCE_S
         self._finished_before = finished
         for door in self._doors.values():
-            if len(self._connections) < self._connections.maximum:
-                self._accept_one(door)
+            for _ in range(min(self._share, self._connections.maximum - len(self._connections))):
+                if not self._accept_one(door):
+                    break
 
     def _callback(self, door: Door) -> Callable[[int], None]:
         def ready(_events: int) -> None:

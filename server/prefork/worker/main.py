@@ -14,7 +14,7 @@ from prefork.errors import BootError
 from prefork.http.limits import Limits
 from prefork.ipc.messages import WorkerFailed, WorkerLeaving, WorkerReady, clip
 from prefork.settings.model import ServerSettings, Settings
-from prefork.worker.acceptor import Acceptor
+from prefork.worker.acceptor import MAX_SHARE, Acceptor
 from prefork.worker.bodymemory import body_memory
 from prefork.worker.boot import WorkerBoot
 from prefork.worker.connections import Connections, TimeLimits
@@ -160,7 +160,8 @@ def _serve(
     # must not: a request for the application would wait here while another worker has a free thread.
     alone = settings.workers.count == 1 and connections.static is not None
     takers = connections.inline if alone else executor
-    acceptor = Acceptor(loop, doors, connections, takers, tell_when_free, context.log, boot.baton_fd)
+    share = MAX_SHARE if settings.workers.count == 1 else settings.workers.threads
+    acceptor = Acceptor(loop, doors, connections, takers, tell_when_free, context.log, boot.baton_fd, share)
     hurries = settings.dev.enabled
     departure = Departure(loop, boot.channel, acceptor, connections, executor, boot.log, hurries=hurries)
     _handle_sigterm(boot, loop, departure)

@@ -54,7 +54,7 @@ class Listening:
 class Front:
     """An acceptor with one listener, in a station."""
 
-    def __init__(self, made: Station) -> None:
+    def __init__(self, made: Station, share: int = 1) -> None:
         self.made = made
         self.listener = Listening()
         self.executor = Executor()
@@ -70,6 +70,7 @@ class Front:
             self.executor.tell_when_free,
             made.log,
             self.baton,
+            share,
         )
 
     def receive(self, sock: socket.socket, peer: object) -> None:
@@ -385,5 +386,26 @@ def test_new_connections_have_their_turn_beside_those_that_keep_all_threads_busy
             assert front.listener.accepted == 0, "another worker may have a free thread"
             saturate(front, clock, 5 * PATIENCE_S, progress=progress)
             assert front.listener.accepted == (3 if progress else 0)
+        finally:
+            front.close()
+
+
+@pytest.mark.parametrize(("share", "maximum", "taken"), [(1, 20, [1, 2]), (4, 20, [4, 6]), (4, 3, [3, 3])])
+def test_so_many_new_connections_have_their_turn_together(share: int, maximum: int, taken: list[int]) -> None:
+    clock = FakeClock()
+    with station(hello, clock=clock, maximum=maximum) as made:
+        front = Front(made, share)
+        try:
+            front.executor.saturated = True
+            front.acceptor.resume()
+            for _ in range(6):
+                front.connect()
+            for expected in taken:
+                clock.now += PATIENCE_S
+                front.executor.finished += 1
+                front.made.turn()
+                front.acceptor.yield_when_saturated()
+                front.acceptor.yield_when_saturated()
+                assert front.listener.accepted == expected
         finally:
             front.close()
