@@ -6,16 +6,20 @@
 Exact on a busy machine too: each workload runs twice, the second time with more requests, and the difference is divided by
 the requests between them, so that the start is out of it. In user space, the interpreter included. `--functions`
 counts the interpreter's own steps (byte codes) by function instead, without callgrind: where to look first. Needs valgrind.
+*tls* is hello over TLS, *tls-close* with a new connection and a whole handshake for each; valgrind shows OpenSSL a processor that
+lacks the newest instructions. They need openssl.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import json
 import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -25,9 +29,13 @@ from typing import Any
 
 TURNS_BEFORE = 10
 """So many requests of each connection are not counted."""
+TLS_FILES = "BENCH_TLS_FILES"
+"""The worker's environment: what `certificate` gives, as JSON. Without it there is no TLS."""
 FIELDS = {
     "hello": "Accept: */*\r\n",
     "close": "Connection: close\r\n",
+    "tls": "Accept: */*\r\n",
+    "tls-close": "Connection: close\r\n",
     "browser": (
         "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n"
         "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n"
@@ -62,12 +70,23 @@ def application(_environ: dict[str, Any], start_response: Any) -> list[bytes]:
 # The client ----------------------------------------------------------------------------------------------------------
 
 
+def connected(address: tuple[str, int], secure: ssl.SSLContext | None) -> socket.socket:
+    """A connection, its handshake over."""
+    sock = socket.create_connection(address, 60)
+    return sock if secure is None else secure.wrap_socket(sock)
+
+
 def ask(workload: str, port: int, count: int, connections: int) -> None:
     """`count` requests, over so many connections in turn; each row is sent before the first answer is read."""
     address = ("127.0.0.1", port)
-    socks = [] if workload == "close" else [socket.create_connection(address, 60) for _ in range(connections)]
+    secure = None
+    if workload.startswith("tls"):
+        secure = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        secure.check_hostname, secure.verify_mode = False, ssl.CERT_NONE
+    closes = workload.endswith("close")
+    socks = [] if closes else [connected(address, secure) for _ in range(connections)]
     for start in range(0, count, connections):
-        row = socks or [socket.create_connection(address, 60) for _ in range(connections)]
+        row = socks or [connected(address, secure) for _ in range(connections)]
         for index, sock in enumerate(row):
             sock.sendall(request(workload, start + index))
         for sock in row:
@@ -80,6 +99,15 @@ def ask(workload: str, port: int, count: int, connections: int) -> None:
         if not socks:
             for sock in row:
                 sock.close()
+
+
+def certificate(directory: Path) -> dict[str, str]:
+    """The files of a self-signed certificate and its key, as the settings want them."""
+    files = {"certificate": str(directory / "certificate.pem"), "key": str(directory / "key.pem")}
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1".split()
+    command += ["-keyout", files["key"], "-out", files["certificate"]]
+    subprocess.run(command, check=True, capture_output=True)
+    return files
 
 
 # The worker ----------------------------------------------------------------------------------------------------------
@@ -98,9 +126,17 @@ def serve(listener_fd: int, channel_fd: int, port: int) -> None:
     address = f"127.0.0.1:{port}"
     content = {
         "app": {"target": "bench:application"},
-        "server": {"listen": [{"address": address}]},
+        "server": {"listen": [{"address": address, "tls": TLS_FILES in os.environ}]},
         "workers": {"count": 1},
     }
+    context = None
+    if files := os.environ.get(TLS_FILES):
+        from prefork.net.material import Credential, Material
+        from prefork.net.tls import server_context
+
+        content["tls"] = names = json.loads(files)
+        read = (Path(names["certificate"]).read_bytes(), Path(names["key"]).read_bytes())
+        context = server_context(Material(credentials=(Credential(*read),)))
     run(
         WorkerBoot(
             settings=msgspec.convert(content, Settings),
@@ -113,6 +149,7 @@ def serve(listener_fd: int, channel_fd: int, port: int) -> None:
             application=application,
             log=Log(2, "error"),
             access_fd=None,
+            tls=context,
         )
     )
 
@@ -218,17 +255,20 @@ def main() -> None:
     connections, warm = options.connections, TURNS_BEFORE * options.connections
     if options.requests % connections:
         raise SystemExit("--requests: a multiple of --connections")
-    for workload in options.workloads.split(","):
-        if options.functions:
-            print(f"{workload}: byte codes a request", flush=True)
-            run_worker(
-                [], ["--count", str(options.requests)], workload, options.requests, connections, environment
-            )
-            continue
-        with tempfile.TemporaryDirectory() as name:
-            few = instructions(workload, warm, connections, environment, Path(name))
-            many = instructions(workload, warm + options.requests, connections, environment, Path(name))
-        print(f"{workload:8} {(many - few) / options.requests:10,.0f}", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        for workload in options.workloads.split(","):
+            chosen = dict(environment)
+            if workload.startswith("tls"):
+                chosen[TLS_FILES] = json.dumps(certificate(Path(name)))
+            if options.functions:
+                print(f"{workload}: byte codes a request", flush=True)
+                run_worker(
+                    [], ["--count", str(options.requests)], workload, options.requests, connections, chosen
+                )
+                continue
+            few = instructions(workload, warm, connections, chosen, Path(name))
+            many = instructions(workload, warm + options.requests, connections, chosen, Path(name))
+            print(f"{workload:9} {(many - few) / options.requests:10,.0f}", flush=True)
 
 
 if __name__ == "__main__":

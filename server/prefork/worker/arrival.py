@@ -16,14 +16,15 @@ from typing import Protocol
 
 from prefork.net.tcp_info import HasOptions, last_data_received_s
 
-WORTH_ASKING_S = 0.001
-"""Time for which the loop did not look, from which on the kernel is asked."""
-
 _CLOCK_MONOTONIC_COARSE = 6
 """include/uapi/linux/time.h; the module `time` has no name for it."""
 
 TICK_S = time.clock_getres(_CLOCK_MONOTONIC_COARSE)
 """What the kernel's answers are rounded to: 1 to 10 ms. One tick may mean no time at all."""
+
+WORTH_ASKING_S = max(0.001, TICK_S)
+"""Time for which the loop did not look, from which on the kernel is asked. Its answer says nothing about less than a tick, and
+would cost each request of a busy worker a tenth of its time: 64 connections make a turn of a millisecond."""
 
 
 class Loop(Protocol):

@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 CHUNK_BYTES = 64 * 1024
 """Plaintext encrypted at once: four records, one system call."""
@@ -39,6 +39,8 @@ class TlsTransport:
 
     __slots__ = (
         "_decrypt",
+        "_early",
+        "_encrypt",
         "_ended",
         "_failed",
         "_incoming",
@@ -55,9 +57,13 @@ class TlsTransport:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.object: ssl.SSLObject = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        self._decrypt = self.object.read
+        # What SSLObject.read and write call and do nothing else, a tenth of a microsecond each.
+        calls = getattr(self.object, "_sslobj", self.object)
+        self._decrypt: Callable[[int], bytes] = calls.read
+        self._encrypt: Callable[[bytes | memoryview], int] = calls.write
         self._unsent = memoryview(b"")
         self._owed = 0  # bytes encrypted, but not reported as sent: 0 or 1
+        self._early = False  # more came with the end of the handshake
         self._ended = False  # our direction
         self._failed = False
 
@@ -72,6 +78,7 @@ class TlsTransport:
             return False
         finally:
             self.flush()
+        self._early = bool(self._incoming.pending)
         return True
 
     @property
@@ -109,47 +116,67 @@ class TlsTransport:
 
     def recv(self, size: int) -> bytes:
         """Everything that can be decrypted of what is there; see above."""
-        if self._incoming.pending and (data := self._read()):
-            return data  # it came with the end of the handshake
-        received = self._sock.recv(size)
-        if self._ended:
-            return received  # only to be thrown away
-        if not received:
-            # No close_notify before the end (RFC 8446 section 6.1): harmless, for no request ends by the end of its connection.
-            return b""
-        self._incoming.write(received)
-        data = self._read()
-        if not data:
-            raise BlockingIOError
-        return data
-
-    def _read(self) -> bytes:
+        incoming = self._incoming
+        if self._early:
+            self._early = False
+        else:
+            received = self._sock.recv(size)
+            # The end without close_notify (RFC 8446 section 6.1) is harmless, for no request ends by the end of its connection.
+            if self._ended or not received:
+                return received  # `_ended`: only to be thrown away
+            incoming.write(received)
         pieces = []
         try:
             while piece := self._decrypt(RECORD_BYTES):
                 pieces.append(piece)
-            self._sock.shutdown(socket.SHUT_RD)  # close_notify: from now on the kernel says so, too
+                # To read until nothing is left would cost an exception, more than to decrypt a small record. OpenSSL takes
+                # nothing of the next record (it would with SSL_CTX_set_read_ahead(3)), and this one has been read entirely.
+                if not incoming.pending:
+                    break
+            else:
+                self._sock.shutdown(socket.SHUT_RD)  # close_notify: from now on the kernel says so, too
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError:
             self._failed = True
             self.flush()  # an alert
             raise
-        if self.waits_to_send:
+        if self._outgoing.pending or self._unsent:
             self.flush()  # the answer to a key update
+        if not pieces:
+            raise BlockingIOError
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     # Sending ------------------------------------------------------------------------------------------------------
 
     def send(self, data: bytes | memoryview) -> int:
         """Encrypts and sends until the socket is full."""
+        size = len(data)
+        if self._unsent or self._owed or not 0 < size <= CHUNK_BYTES:
+            return self._send_much(data)
+        self._encrypt(data)
+        records = self._outgoing.read()  # behind an answer that may wait there
+        try:
+            sent = self._sock.send(records)
+        except BlockingIOError:
+            sent = 0
+        if sent == len(records):
+            return size
+        self._unsent = memoryview(records)[sent:]
+        self._owed = 1
+        if size == 1:
+            raise BlockingIOError
+        return size - 1
+
+    def _send_much(self, data: bytes | memoryview) -> int:
+        """Any amount, with something before it."""
         if not self.flush():
             raise BlockingIOError
         done, self._owed = self._owed, 0
         view = memoryview(data)
         end = min(len(view), TURN_BYTES)
         while done < end:
-            done += self.object.write(view[done : min(done + CHUNK_BYTES, end)])
+            done += self._encrypt(view[done : min(done + CHUNK_BYTES, end)])
             if not self.flush():
                 self._owed = 1
                 if done == 1:

@@ -145,6 +145,49 @@ def test_nothing_is_hidden_after_recv(link: Link) -> None:
         link.server.recv(65536)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_each_record_is_given_with_its_last_byte(link: Link, seed: int) -> None:
+    """However they are cut: not before it is whole, and not only with the next."""
+    chance = random.Random(seed)
+    stream = b""
+    whole: dict[int, bytes] = {}  # where in the stream a record ends: its plaintext
+    for _ in range(30):
+        data = os.urandom(chance.choice([1, 2, 100, 16_383, 16_384]))
+        link.client.write(data)
+        stream += link.outgoing.read()
+        whole[len(stream)] = data
+    at = 0
+    while at < len(stream):
+        size = chance.choice([1, 5, 6, 150, 16_000, 40_000])
+        link.sock.send(stream[at : at + size])
+        expected = b"".join(whole.pop(end) for end in list(whole) if end <= at + size)
+        at += size
+        try:
+            assert link.server.recv(65536) == expected
+        except BlockingIOError:
+            assert not expected
+    assert not whole
+
+
+def test_no_read_finds_nothing_behind_a_whole_record(link: Link) -> None:
+    """It would cost an exception, more than all the rest."""
+    outcomes: list[object] = []
+    decrypt = link.server._decrypt
+
+    def watched(size: int) -> bytes:
+        outcomes.append("nothing")
+        outcomes[-1] = data = decrypt(size)
+        return data
+
+    link.server._decrypt = watched
+    link.send(b"one")
+    assert link.server.recv(65536) == b"one"
+    link.send(b"two")
+    link.send(b"three")
+    assert link.server.recv(65536) == b"twothree"
+    assert outcomes == [b"one", b"two", b"three"]
+
+
 def test_part_of_a_record_is_not_there_yet(link: Link) -> None:
     link.client.write(b"hello")
     record = link.outgoing.read()
