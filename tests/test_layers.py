@@ -51,7 +51,19 @@ RULES = Rules(
         "metrics": frozenset({"ipc"}),
         "demo": frozenset(),
     },
-    leaves=frozenset({"errors", "version", "identity", "speedups", "_speedups", "_shared", "_access"}),
+    leaves=frozenset(
+        {
+            "errors",
+            "version",
+            "variables",
+            "identity",
+            "speedups",
+            "_speedups",
+            "_shared",
+            "_access",
+            "_fastpath",
+        }
+    ),
     forbidden={"http": frozenset({"socket", "os", "time", "logging", "select"})},
     reserved=(
         Reserved(

@@ -36,6 +36,14 @@ def _load_access() -> ModuleType | None:
     return _access
 
 
+def _load_fastpath() -> ModuleType | None:
+    try:
+        from prefork import _fastpath
+    except ImportError:
+        return None
+    return _fastpath
+
+
 speedups = None if _PURE else _load_speedups()
 """HTTP; None: Python does it."""
 
@@ -44,5 +52,8 @@ shared = None if _PURE else _load_shared()
 
 access = None if _PURE else _load_access()
 """Lines of the access log; None: Python does it."""
+
+fastpath = None if _PURE else _load_fastpath()
+"""The ordinary request in one piece; None: Python does it."""
 
 DESCRIPTION = "pure Python" if speedups is None else "with compiled parts"

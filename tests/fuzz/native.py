@@ -24,7 +24,7 @@ MAP_SIZE = 8192
 """As in coverage.c."""
 
 SANITIZERS = "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -fPIC".split()
-EXTENSIONS = ("_speedups", "_shared", "_access")
+EXTENSIONS = ("_speedups", "_shared", "_access", "_fastpath")
 
 TESTS = [
     "tests/unit/ipc/test_seat.py",

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prefork.http.limits import Limits
+from prefork.ipc.seat import here
 from prefork.observe.access_entry import AccessEntry
 from prefork.worker.connection import Connection
 from prefork.worker.connections import Connections, TimeLimits
 from prefork.worker.executors import InlineExecutor, ThreadExecutor
+from prefork.worker.fastpath import use_fast_path
 from prefork.worker.loop import EventLoop
 from prefork.worker.stamp import HeaderStamp
 from prefork.wsgi.context import ServerContext
@@ -121,7 +123,9 @@ class Station:
         limits: Limits | None = None,
         maximum: int = 1000,
         handler_class: type[WSGIRequestHandler] = WSGIRequestHandler,
+        fast: bool = True,
     ) -> None:
+        """`fast`: ordinary requests go the compiled way where that can be, as in a worker."""
         self.log = RecordingLog()
         self.access = AccessLines()
         self.context = make_context(app, self.log, access=self.access, multithread=threads > 1)
@@ -136,6 +140,8 @@ class Station:
         else:
             self.executor = InlineExecutor()
         self.connections.executor = self.executor
+        if fast:
+            use_fast_path(self.connections, here.seat)
         self.base = server_environ(self.context, "127.0.0.1", "8000")
         self.clients: list[socket.socket] = []
 

@@ -138,6 +138,17 @@ class RequestReceiver:
             self._die(error, data)
             raise
 
+    def behind(self, head: RequestHead, environ: dict[str, Any], data: bytes, at: int) -> Request | None:
+        """As `feed` for `data` that came between two requests, where somebody else has read the head, up to `at`, into `environ`.
+
+        Raises ProtocolError.
+        """
+        try:
+            return self._begin(head, environ, data, at)
+        except ProtocolError as error:
+            self._die(error, data)
+            raise
+
     def room(self) -> list[memoryview] | None:
         """Where the next bytes of a body may be received to directly, instead of `feed`: only of a body, none of what follows it.
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefork.http.errors import ProtocolError
 from prefork.http.receiver import Expects, Request, RequestReceiver
+from prefork.http.request_line import RequestHead
 from prefork.http.response import CONTINUE, short_answer
 from prefork.worker.exchange import ABANDON, COMPLETE, RESPOND, RESUME, WAITING, Exchange
 from prefork.worker.executors import Executor, Leftovers, Step
@@ -127,13 +128,9 @@ class Connection:
         `first` has been received already, behind a header of the PROXY protocol.
         """
         if first:
-
-            def recv_first(_size: int) -> bytes:
-                self._recv = self._sock.recv
-                return first
-
-            self._recv = recv_first
-        self.read()
+            self._feed(first)
+        else:
+            self.read()
         if self.phase is FRESH:
             self._wait_for(READ)
 
@@ -155,6 +152,10 @@ class Connection:
         try:
             data = self._recv(RECV_BYTES)
         except BlockingIOError:
+            return
+        fast_read = self._home.fast_read
+        if fast_read is not None and self.phase <= IDLE:
+            fast_read(self)
             return
         except OSError:
             self.close()
@@ -223,6 +224,17 @@ class Connection:
         receiver = self._receiver
         times = self._home.times
         if receiver.expects is Expects.BODY:
+    def _behind(self, head: RequestHead, environ: dict[str, Any], data: bytes, at: int) -> Request | None:
+        """As `_feed`, where the head has been read already, and `data` goes on at `at`. The request is left to be started."""
+        try:
+            request = self._receiver.behind(head, environ, data, at)
+        except Exception as error:  # noqa: BLE001 - logged and answered
+            self._refuse_for(error)
+            return None
+        if request is None:
+            self._await_rest(len(data))
+        return request
+
             if receiver.wants_continue:
                 receiver.wants_continue = False
                 self._sender.send_now(CONTINUE)
@@ -260,7 +272,11 @@ class Connection:
             self._correct(environ)
         self._served = served = self._served + 1
         environ["prefork.connection"] = (self._number, served)
-        for_loop = self._exchange.take(request, served == 1, may_be_old)
+        self._run(request, served == 1, may_be_old)
+
+    def _run(self, request: Request, first: bool, may_be_old: bool = False) -> None:
+        home = self._home
+        for_loop = self._exchange.take(request, first, may_be_old)
         self._executor = executor = home.inline if for_loop else home.executor
         if home.on_claim is not None:
             self._sender.claim = None if executor is home.inline else Claim(self)

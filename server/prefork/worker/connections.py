@@ -88,6 +88,8 @@ class Connections:
         self.inline = InlineExecutor()
         """Runs what is served without the application."""
         self.static: StaticFiles | None = None
+        self.fast_read: Callable[[Connection], None] | None = None
+        """Reads and answers ordinary requests (see `fastpath`); None: Python does it."""
         self.chunks: ChunkPool | None = None
         """Memory for bodies above `body_memory`; None: they go to files."""
         self.buffer_bodies = True

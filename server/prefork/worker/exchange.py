@@ -13,12 +13,14 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING
 
+from prefork.errors import RequestTimeout
 from prefork.http.receiver import Request, RequestReceiver
 from prefork.http.response import short_answer
 from prefork.ipc.seat import Seat, here
 from prefork.worker.arrival import WORTH_ASKING_S, arrived_s
 from prefork.worker.executors import Step
 from prefork.worker.incoming import IncomingBody
+from prefork.worker.interruption import leave_out_handler
 from prefork.worker.sender import Sender
 from prefork.worker.transport import Transport
 from prefork.wsgi.after import CallsAfter
@@ -49,7 +51,7 @@ class Outcome(Enum):
 
 # Looking up a member of an enum costs more than comparing it.
 WAITING, COMPLETE, GIVEN_UP, TAKEN_OVER = Outcome
-RESPOND, RESUME, ABANDON = Step
+RESPOND, PROCEED, RESUME, ABANDON = Step
 
 
 class Exchange:
@@ -67,6 +69,7 @@ class Exchange:
         "_request",
         "_sender",
         "_sock",
+        "broken",
         "lost",
         "response",
     )
@@ -89,6 +92,8 @@ class Exchange:
         """The present one; None before it begins, and once it was given up."""
         self.lost: OSError | None = None
         """Why the response cannot go on, for the step ABANDON."""
+        self.broken: BaseException | None = None
+        """What went wrong before the step PROCEED."""
 
     @property
     def client(self) -> str:
@@ -132,23 +137,27 @@ class Exchange:
         dropped: OSError | None = None
         response = self.response
         try:
+            began_ns = 0
             if step is RESPOND:
                 self.response = response = self._respond(seat)
-                began_ns = 0
-            else:
+            elif step is not PROCEED:
                 began_ns = self._began_ns
                 seat.begin(handler.request_line(), handler.address_string(), 0.0, self._extension_ns)
-            assert response is not None
             try:
+                if self.broken is not None:
+                    broken, self.broken = self.broken, None
+                    raise broken
+                assert response is not None
                 if step is ABANDON:
                     dropped = self.lost
                 elif not sender.pump(response, handler.pull, seat):
                     self._extension_ns = seat.suspend()
-                    if step is RESPOND:
+                    if not began_ns:
                         self._began_ns = seat.began_ns
                     return WAITING
             except OSError as error:
                 dropped = error
+            assert response is not None
             claim = sender.claim
             if claim is not None and not claim.end():
                 return self._drop(response, seat)
@@ -181,6 +190,14 @@ class Exchange:
         seat.finish(OVERDUE, 0)
         seat.count_exceptions(handler.failures)
         return TAKEN_OVER
+
+    def raised(self, error: BaseException) -> None:
+        """The application, called by somebody else (`fastpath`), has raised. In the context of the request."""
+        response = self.response
+        assert response is not None
+        if isinstance(error, RequestTimeout):
+            leave_out_handler(error)
+        self._handler.raised(response, error)
 
     def forget(self) -> None:
         """Loop thread: the thread has come back, and found the connection taken over."""

@@ -21,6 +21,8 @@ class Step(Enum):
 
     RESPOND = "respond"
     """Serve the complete request."""
+    PROCEED = "proceed"
+    """The application has been called already (see `fastpath`): go on with what it returned."""
     RESUME = "resume"
     """The socket has room again: go on with the body."""
     ABANDON = "abandon"

@@ -176,22 +176,36 @@ class Interruptions:
         if isinstance(gate, ThreadGate):
             gate.claim = (number, claim)
 
-    def watched(self, application: WSGIApplication) -> WSGIApplication:
+    def watched(self, application: WSGIApplication) -> Watched:
         """`application`, with the gate open while a thread is inside it: its call, its iteration, its close()."""
-        gates = self._gates
-
-        def call(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-            gate = gates.get(get_ident())
-            body = _through(gate, application, environ, start_response)
-            # What needs no code of the application's to be iterated is left as it is; responses know these types.
-            if type(body) in _PASSIVE:
-                return body
-            return _WatchedBody(body, gates)
-
-        return call
+        return Watched(application, self._gates)
 
 
 _PASSIVE = frozenset({list, tuple, FileWrapper})
+"""What needs no code of the application's to be iterated is left as it is; responses know these types."""
+
+
+class Watched:
+    """An application whose requests can be interrupted. Any thread."""
+
+    __slots__ = ("_gates", "application")
+
+    def __init__(self, application: WSGIApplication, gates: Mapping[int, Gate]) -> None:
+        self.application = application
+        self._gates = gates
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        gate = self._gates.get(get_ident())
+        return self.wrapped(_through(gate, self.application, environ, start_response))
+
+    def wrapped(self, body: Iterable[bytes]) -> Iterable[bytes]:
+        """What the application has returned, so that its iteration can be interrupted too."""
+        return body if type(body) in _PASSIVE else _WatchedBody(body, self._gates)
+
+    @property
+    def gate(self) -> Gate | None:
+        """The gate of the calling thread."""
+        return self._gates.get(get_ident())
 
 
 class _WatchedBody:
@@ -243,14 +257,14 @@ def _through(gate: Gate | None, function: Callable[..., _Result], *arguments: An
     if error is None:
         return results[0]
     if isinstance(error, RequestTimeout):
-        _leave_out_handler(error)
+        leave_out_handler(error)
     try:
         raise error
     finally:
         error = None  # no reference cycle through the traceback
 
 
-def _leave_out_handler(error: RequestTimeout) -> None:
+def leave_out_handler(error: RequestTimeout) -> None:
     """The frames of the signal's handler, at the end of its traceback, say nothing about the application."""
     last = step = error.__traceback__
     while step is not None:

@@ -13,6 +13,7 @@ from types import FrameType
 from prefork.errors import BootError
 from prefork.http.limits import Limits
 from prefork.ipc.messages import WorkerFailed, WorkerLeaving, WorkerReady, clip
+from prefork.ipc.seat import here
 from prefork.settings.model import ServerSettings, Settings
 from prefork.worker.acceptor import MAX_SHARE, Acceptor
 from prefork.worker.bodymemory import body_memory
@@ -21,6 +22,7 @@ from prefork.worker.connections import Connections, TimeLimits
 from prefork.worker.departure import Departure, on_terminate
 from prefork.worker.doors import open_doors
 from prefork.worker.executors import InlineExecutor, ThreadExecutor
+from prefork.worker.fastpath import use_fast_path
 from prefork.worker.files import static_files, with_hand_over
 from prefork.worker.hooks import install_hooks, run_after_fork, run_before_stop
 from prefork.worker.logconfig import configure_logging
@@ -156,6 +158,7 @@ def _serve(
     if settings.requests.queue_timeout:
         shedding = Shedding(settings.requests.queue_timeout, time.monotonic, boot.log)
     connections.shedding = shedding
+    use_fast_path(connections, here.seat)
     # Static files need no thread: the only worker of a server accepts for them also while every thread is busy. With siblings it
     # must not: a request for the application would wait here while another worker has a free thread.
     alone = settings.workers.count == 1 and connections.static is not None

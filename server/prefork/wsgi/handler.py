@@ -186,11 +186,16 @@ class WSGIRequestHandler:
                 self.run_wsgi()
             else:
                 response.begin(instead(environ, response.start_response))
-        except ClientGoneError as error:
-            response.lose(error)
         except BaseException as error:  # noqa: BLE001 - application code; reported and answered with 500
-            self._application_raised(response, error)
+            self.raised(response, error)
         return response
+
+    def raised(self, response: Response, error: BaseException) -> None:
+        """The application has raised instead of returning."""
+        if isinstance(error, ClientGoneError):
+            response.lose(error)
+        else:
+            self._application_raised(response, error)
 
     def turn_away(self, request: Request, keep_alive: bool, retry_after_s: int) -> Response:
         """Answers 503 without running the application: `request` has waited too long for its turn."""
@@ -239,11 +244,18 @@ class WSGIRequestHandler:
                 )
             if dropped is not None:
                 self.connection_dropped(dropped, self.environ)
-            self.duration_ns = _monotonic_ns() - self._started_ns
+        except BaseException as error:  # noqa: BLE001 - code of a subclass
+            self._report(error, "handler_failed")
+        self.log_end(response)
+        self.let_go(response)
+
+    def log_end(self, response: Response) -> None:
+        """The response is over: `log_request`."""
+        self.duration_ns = _monotonic_ns() - self._started_ns
+        try:
             self.log_request(response.status, response.body_bytes)
         except BaseException as error:  # noqa: BLE001 - code of a subclass
             self._report(error, "handler_failed")
-        self.let_go(response)
 
     def answered_instead(self, status: int, size: int) -> None:
         """The loop has answered, because the thread of the request does not come back: the access log. Called by the loop."""

@@ -28,7 +28,7 @@ GATHER_BYTES = 32 * 1024
 JOIN_BYTES = 64 * 1024
 """A list of chunks up to this total goes out as one."""
 
-_LAST_LINES = b"Connection: close\r\n\r\n"
+LAST_LINES = b"Connection: close\r\n\r\n"
 
 _BODYLESS = frozenset((204, 304))
 """See `ResponseHead.has_body`; 1xx are no final responses."""
@@ -238,7 +238,7 @@ class Response(msgspec.Struct, eq=False):
             # What the rest of this comes to where nothing else is to be said: for most responses.
             self.head_sent = self.done = True
             self.body_bytes = length
-            return b"".join((head.block, stamp.both, b"\r\n" if self.keep_alive else _LAST_LINES, data))
+            return b"".join((head.block, stamp.both, b"\r\n" if self.keep_alive else LAST_LINES, data))
         return self._whole_of_any_kind(data, length)
 
     def _whole_of_any_kind(self, data: bytes, length: int) -> Output:

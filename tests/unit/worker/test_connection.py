@@ -663,7 +663,7 @@ def test_a_handler_that_fails_costs_one_connection(threads: int, method: str, er
 
 
 def test_a_fault_of_the_parser_costs_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    with station(hello) as made:
+    with station(hello, fast=False) as made:
         other = made.connect()
         client = made.connect()
 

@@ -1,0 +1,127 @@
+"""The ordinary request in one piece, where a compiled twin of that is there.
+
+Owns: whether it may be used, and what it is made of. Runs in the worker, once, when everything else is ready. Must not know: what
+an ordinary request is; that, and every other request, is `Connection`'s and `Exchange`'s.
+
+`_fastpath.c` goes through the steps of `Connection.read`, `Exchange.perform` and `WSGIRequestHandler.respond` without coming back
+to Python in between, but for the application. It stands for exactly these methods: a handler class that overrides one of them, a
+pool of threads, load shedding do without it.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+import time
+from typing import Any
+
+import msgspec
+
+from prefork.http.head import parse_head
+from prefork.http.receiver import Expects, Request, RequestReceiver
+from prefork.http.request_line import RequestHead
+from prefork.http.response import ResponseHead
+from prefork.ipc.seat import Seat
+from prefork.speedups import fastpath
+from prefork.worker.arrival import WORTH_ASKING_S
+from prefork.worker.connection import Connection, Phase
+from prefork.worker.connections import Connections
+from prefork.worker.exchange import Exchange
+from prefork.worker.executors import InlineExecutor, Step
+from prefork.worker.interruption import MainGate, Watched
+from prefork.worker.loop import READ
+from prefork.worker.outbox import Outbox
+from prefork.worker.sender import Sender
+from prefork.worker.stamp import HeaderStamp
+from prefork.worker.timers import NEVER
+from prefork.wsgi.after import current
+from prefork.wsgi.handler import WSGIRequestHandler
+from prefork.wsgi.input import SpooledBody
+from prefork.wsgi.response import GATHER_BYTES, LAST_LINES, Response
+
+_CLASSES: dict[str, type] = {
+    "connection": Connection,
+    "exchange": Exchange,
+    "sender": Sender,
+    "outbox": Outbox,
+    "receiver": RequestReceiver,
+    "request": Request,
+    "request_head": RequestHead,
+    "response": Response,
+    "response_head": ResponseHead,
+    "stamp": HeaderStamp,
+    "gate": MainGate,
+}
+"""Where the fields are that it reads and writes."""
+
+_REPLACED = ("respond", "raised", "run_wsgi", "make_environ", "pull", "end", "log_end", "let_go", "begin")
+"""Methods of the handler that it stands for. (`log_request` it calls.)"""
+
+
+class Parts(msgspec.Struct):
+    """What it works with. The names are those of `_fastpath.c`."""
+
+    home: Connections
+    loop: object
+    executor: object
+    static: object
+    seat: Seat
+    application: object
+    watched: Watched | None
+    gate: MainGate | None
+    stamp: HeaderStamp
+    limits: object
+    writes_log: bool
+    keepalive_s: float
+    parse_head: object = parse_head
+    request: object = Request
+    response: object = Response
+    body: object = SpooledBody
+    current: object = current
+    bytes_io: object = io.BytesIO
+    socket: object = socket.socket
+    never: float = NEVER
+    worth_asking_s: float = WORTH_ASKING_S
+    gather_bytes: int = GATHER_BYTES
+    last_lines: bytes = LAST_LINES
+    read: int = READ
+    expects_idle: object = Expects.IDLE
+    phase_idle: object = Phase.IDLE
+    phase_application: object = Phase.APPLICATION
+    proceed: object = Step.PROCEED
+
+
+def use_fast_path(home: Connections, seat: Seat) -> None:
+    """Has `home` read and answer ordinary requests that way, if it can. `seat`: of the calling thread, which runs everything."""
+    if fastpath is None or home.shedding is not None or home.on_claim is not None:
+        return
+    if home.clock is not time.monotonic:  # it asks the kernel
+        return
+    if not isinstance(home.executor, InlineExecutor) or _overrides(home.handler_class, _REPLACED):
+        return
+    context = home.context
+    stamp, application = context.stamp, context.app
+    watched = application if isinstance(application, Watched) else None
+    gate = None if watched is None else watched.gate
+    if type(stamp) is not HeaderStamp or not (gate is None or isinstance(gate, MainGate)):
+        return
+    parts = Parts(
+        home=home,
+        loop=home.loop,
+        executor=home.executor,
+        static=home.static,
+        seat=seat,
+        application=application if watched is None else watched.application,
+        watched=watched,
+        gate=gate,
+        stamp=stamp,
+        limits=home.limits,
+        writes_log=context.access is not None or _overrides(home.handler_class, ["log_request"]),
+        keepalive_s=home.times.keepalive_s,
+    )
+    made: Any = fastpath.FastPath(parts, _CLASSES)
+    home.fast_read = made.read
+
+
+def _overrides(handler_class: type[WSGIRequestHandler], names: tuple[str, ...] | list[str]) -> bool:
+    return any(getattr(handler_class, name) is not getattr(WSGIRequestHandler, name) for name in names)
