@@ -46,11 +46,13 @@ CLIENT_GONE = frozenset(
 PAUSE_S = 1.0
 """How long a worker that cannot accept leaves new connections to the others."""
 
-PATIENCE_S = 0.005
+PATIENCE_S = 0.001
 """How long new connections wait for a worker whose threads work, but are never free: its other clients keep them busy. After that
-some are accepted all the same, and their requests stand in the queue like the others'. Longer than another worker that has
-a free thread needs to wake up, shorter than a client notices. A worker of whose threads none finishes anything takes nobody:
-others may."""
+some are accepted all the same, and their requests stand in the queue like the others'. Another worker that has a free thread
+is awake by then. A worker of whose threads none finishes anything takes nobody: others may."""
+
+STALE_S = 0.2
+"""Who has listened for so long owes nobody a turn: new connections would have been accepted."""
 
 MAX_SHARE = 64
 """New connections that a worker takes together in such a turn, and has nobody to share them with."""
@@ -74,12 +76,6 @@ class Door(msgspec.Struct, frozen=True):
     """What to do with an accepted, non-blocking socket and what accept(2) said of its peer."""
 
 
-def _somebody_waits(door: Door) -> bool:
-    poll = select.poll()
-    poll.register(door.sock, select.POLLIN)
-    return bool(poll.poll(0))
-
-
 class Acceptor:
     """Accepts while the worker has room."""
 
@@ -99,12 +95,18 @@ class Acceptor:
         self._share = share
         self._loop = loop
         self._doors = {door.sock.fileno(): door for door in doors}
+        self._queues = (
+            select.poll()
+        )  # tells who waits without accepting anybody, and without an exception if nobody does
+        for fd in self._doors:
+            self._queues.register(fd, select.POLLIN)
         self._connections = connections
         self._executor = executor
         self._tell_when_free = tell_when_free
         self._log = log
         self._baton_fd = baton_fd
         self._listening = False
+        self._listens_since = 0.0
         self._taken = 0  # connections since it stepped back
         self._leaving = False
         self._told_at = float("-inf")
@@ -124,6 +126,7 @@ class Acceptor:
             self._wait_for_thread()
             return
         self._listening = True
+        self._listens_since = self._loop.now
         self.deadline = NEVER
         self._loop.forget(self)
         try:
@@ -157,15 +160,16 @@ class Acceptor:
         if self._listening:
             if self._executor.saturated:
                 self.pause()
+                if self._loop.now - self._listens_since > STALE_S:
+                    self._turn_of_new_at = NEVER
                 self._wait_for_thread()
         elif self._loop.now >= self._turn_of_new_at:
             self._give_new_ones_a_turn()
 
     def _wait_for_thread(self) -> None:
         # Set only once while the threads are free for moments too short to accept anybody.
-        now = self._loop.now
-        if not now - 10 * PATIENCE_S < self._turn_of_new_at < NEVER:
-            self._turn_of_new_at = now + PATIENCE_S
+        if self._turn_of_new_at == NEVER:
+            self._turn_of_new_at = self._loop.now + PATIENCE_S
             self._finished_before = self._executor.finished
         self._tell_when_free()
 
@@ -175,10 +179,14 @@ class Acceptor:
             return
         self._turn_of_new_at = self._loop.now + PATIENCE_S
         self._finished_before = finished
-        for door in self._doors.values():
+        for fd in self._waiting():
             for _ in range(min(self._share, self._connections.maximum - len(self._connections))):
-                if not self._accept_one(door):
+                if not self._accept_one(self._doors[fd]):
                     break
+
+    def _waiting(self) -> list[int]:
+        """The listeners at which somebody waits."""
+        return [fd for fd, _ in self._queues.poll(0) if fd in self._doors]
 
     def _callback(self, door: Door) -> Callable[[int], None]:
         def ready(_events: int) -> None:
@@ -253,7 +261,7 @@ class Acceptor:
 
     def _make_room(self, door: Door) -> None:
         """Idle connections, then slow heads, yield to new ones; without any, the rest waits in the backlog."""
-        if not _somebody_waits(door):
+        if door.sock.fileno() not in self._waiting():
             return
         if not self._connections.make_room(EVICT):
             self._rest()
@@ -277,7 +285,7 @@ class Acceptor:
         self.deadline = NEVER
         if len(self._connections) < self._connections.maximum:
             self.resume()
-        elif not (self._somebody_waits() and self._connections.make_room(EVICT)):  # making room resumes
+        elif not (self._waiting() and self._connections.make_room(EVICT)):  # making room resumes
             self._rest()
 
     def _rest(self) -> None:
@@ -285,9 +293,6 @@ class Acceptor:
         self._pass_baton()
         self.deadline = self._loop.now + PAUSE_S
         self._loop.watch(self)
-
-    def _somebody_waits(self) -> bool:
-        return any(_somebody_waits(door) for door in self._doors.values())
 
     # The end ----------------------------------------------------------------------------------------------------
 
@@ -313,6 +318,7 @@ class Acceptor:
         for fd in fds:
             door = self._doors.pop(fd, None)
             if door is not None:
+                self._queues.unregister(fd)
                 self._loop.remove(fd)
                 door.sock.close()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from prefork.worker.acceptor import CLIENT_GONE, EVICT, PATIENCE_S, PAUSE_S, Acceptor, Door
+from prefork.worker.acceptor import CLIENT_GONE, EVICT, PATIENCE_S, PAUSE_S, STALE_S, Acceptor, Door
 from prefork.worker.connection import Phase
 from prefork.wsgi.environ import connection_environ
 from support.serving import FakeClock, Station, hello, station
@@ -360,10 +360,13 @@ def test_the_backlog_is_taken_at_once(front: Front) -> None:
     assert front.acceptor.take_backlog([front.listener.fileno()]) == 0
 
 
+STEP_S = PATIENCE_S / 4
+
+
 def saturate(front: Front, clock: FakeClock, seconds: float, *, progress: bool) -> None:
     """Time passes in which the threads are never free; every now and then one is, for a moment too short for a new connection."""
-    for _ in range(int(seconds / 0.005)):
-        clock.now += 0.005
+    for _ in range(round(seconds / STEP_S)):
+        clock.now += STEP_S
         front.executor.finished += progress
         front.executor.saturated = False
         front.acceptor.resume()
@@ -388,6 +391,49 @@ def test_new_connections_have_their_turn_beside_those_that_keep_all_threads_busy
             assert front.listener.accepted == (3 if progress else 0)
         finally:
             front.close()
+
+
+def test_new_connections_have_their_turn_beside_slow_requests_that_never_leave_a_thread_to_them() -> None:
+    clock = FakeClock()
+    with station(hello, clock=clock) as made:
+        front = Front(made)
+        try:
+            front.executor.saturated = True
+            front.acceptor.resume()
+            front.connect()
+            for _ in range(2):
+                clock.now += 4 * STALE_S
+                front.made.turn()
+                front.executor.finished += 1
+                front.executor.saturated = False
+                front.acceptor.resume()
+                front.executor.saturated = True  # the next request of the client that has just been answered
+                front.acceptor.yield_when_saturated()
+            front.acceptor.yield_when_saturated()
+            assert front.listener.accepted == 1
+        finally:
+            front.close()
+
+
+def test_who_has_listened_for_long_leaves_new_connections_to_others_at_first(
+    front: Front, clock: FakeClock
+) -> None:
+    saturate(front, clock, PATIENCE_S, progress=True)
+    front.executor.saturated = False
+    front.acceptor.resume()
+    clock.now += 2 * STALE_S
+    front.made.turn()
+    front.executor.saturated = True
+    front.executor.finished += 1
+    front.connect()
+    front.acceptor.yield_when_saturated()
+    front.acceptor.yield_when_saturated()
+    assert front.listener.accepted == 0
+    clock.now += PATIENCE_S
+    front.executor.finished += 1
+    front.made.turn()
+    front.acceptor.yield_when_saturated()
+    assert front.listener.accepted == 1
 
 
 @pytest.mark.parametrize(("share", "maximum", "taken"), [(1, 20, [1, 2]), (4, 20, [4, 6]), (4, 3, [3, 3])])
