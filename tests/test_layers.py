@@ -82,7 +82,16 @@ RULES = Rules(
                 | {"os.wait", "os.wait3", "os.wait4", "os.waitpid", "os.waitid", "signal.pidfd_send_signal"}
                 | {"prctl", "import subprocess", "import multiprocessing"}
             ),
-            frozenset({"master.processes", "zygote", "dev.reloader", "dev.processes", "dev.adhoc"}),
+            frozenset(
+                {
+                    "master.processes",
+                    "master.spawning",
+                    "zygote",
+                    "dev.reloader",
+                    "dev.processes",
+                    "dev.adhoc",
+                }
+            ),
             "processes are made, signalled and waited for in one place on each side",
         ),
     ),

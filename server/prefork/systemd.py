@@ -20,20 +20,10 @@ from collections.abc import Mapping, MutableMapping, Sequence
 
 import msgspec
 
+from prefork.variables import FROM_SYSTEMD
+
 FIRST_FD = 3
 """SD_LISTEN_FDS_START."""
-
-VARIABLES = (
-    "NOTIFY_SOCKET",
-    "WATCHDOG_USEC",
-    "WATCHDOG_PID",
-    "LISTEN_PID",
-    "LISTEN_PIDFDID",
-    "LISTEN_FDS",
-    "LISTEN_FDNAMES",
-    "FDSTORE",
-)
-"""What systemd tells the main process alone."""
 
 _FOR_NEXT_PROGRAM = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE")
 
@@ -84,7 +74,7 @@ class Told(msgspec.Struct, frozen=True):
 
 def take(environ: MutableMapping[str, str], pid: int) -> Told:
     """Read the variables, and remove them. Those that are for another process, or make no sense, say nothing."""
-    values = {name: environ.pop(name) for name in VARIABLES if name in environ}
+    values = {name: environ.pop(name) for name in FROM_SYSTEMD if name in environ}
     address = values.get("NOTIFY_SOCKET", "")
     return Told(
         notify_socket=address,

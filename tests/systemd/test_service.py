@@ -8,7 +8,7 @@ import os
 import pytest
 
 from prefork.observe.message_ids import MESSAGE_IDS
-from prefork.systemd import VARIABLES
+from prefork.variables import FROM_SYSTEMD
 from support.box import PREFORK
 from support.deadline import SLOWNESS, Deadline, eventually
 from support.measured import Measured
@@ -30,7 +30,7 @@ def test_it_is_up_when_systemctl_says_so_and_gone_when_it_says_so(service: Servi
     release, uid, _ = service.get().split()
     assert release == "1"
     assert int(uid) >= 61184, "DynamicUser= takes from there (systemd.exec(5))"
-    assert not set(VARIABLES) & set(service.get("/environ").split())
+    assert not set(FROM_SYSTEMD) & set(service.get("/environ").split())
     # Root's own commands find it.
     status = json.loads(service.prefork("status", "--json").stdout)
     assert status["pid"] == int(service.pid) and status["state"] == "serving"

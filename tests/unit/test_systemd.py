@@ -18,13 +18,13 @@ from prefork.systemd import (
     LONGEST_MESSAGE,
     LONGEST_QUEUE,
     LONGEST_STATUS,
-    VARIABLES,
     Notifier,
     PassedFd,
     message,
     stored_name,
     take,
 )
+from prefork.variables import FROM_SYSTEMD
 
 PID = 4711
 
@@ -57,7 +57,7 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]
 
 
 def test_what_is_taken_is_gone() -> None:
-    environ = dict.fromkeys(VARIABLES, "1") | {"PATH": "/bin", "JOURNAL_STREAM": "1:2"}
+    environ = dict.fromkeys(FROM_SYSTEMD, "1") | {"PATH": "/bin", "JOURNAL_STREAM": "1:2"}
     take(environ, PID)
     assert environ == {"PATH": "/bin", "JOURNAL_STREAM": "1:2"}
 

@@ -21,7 +21,7 @@ def _run(arguments: argparse.Namespace) -> int:
     source = settings_source(arguments)
 
     # Here, so that commands which only read settings do not load the machinery of processes.
-    from prefork.master import serve
+    from prefork.master.startup import serve
 
     return serve(lambda: source.load().settings, program=_program())
 

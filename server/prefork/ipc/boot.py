@@ -21,7 +21,7 @@ INTERRUPT_SIGNAL = signal.SIGRTMIN + 4
 
 
 class Boot(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a zygote needs; descriptors are inherited by number."""
+    """Everything a zygote needs; descriptors by the number that they have in both processes."""
 
     v: int = BOOT_VERSION
     generation: int

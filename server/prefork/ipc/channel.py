@@ -24,7 +24,7 @@ from prefork.ipc.messages import AnyMessage, Message, decode, encode
 MAX_PACKET = 256 * 1024
 """Bytes of the longest packet. `messages.MAX_TEXT` keeps messages far below it."""
 
-MAX_FDS = 32
+MAX_FDS = 250
 """Most descriptors in one packet (the kernel's own limit, SCM_MAX_FD, is 253: unix(7))."""
 
 _PEER_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ECONNREFUSED, errno.ENOTCONN})
@@ -61,15 +61,14 @@ class Channel:
         """Take over `sock`, a connected AF_UNIX SOCK_SEQPACKET socket."""
         sock.setblocking(False)
         sock.set_inheritable(False)
+        # Room for the longest packet wherever net.core.wmem_default is small; capped by wmem_max.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_PACKET)
         self._sock = sock
 
     @classmethod
     def pair(cls) -> tuple[Channel, Channel]:
         """Two connected ends."""
         first, second = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for sock in (first, second):
-            # Room for the longest packet wherever net.core.wmem_default is small; capped by wmem_max.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_PACKET)
         return cls(first), cls(second)
 
     @classmethod

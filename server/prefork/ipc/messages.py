@@ -26,6 +26,16 @@ class Message(msgspec.Struct, frozen=True, tag_field="type", kw_only=True):
 # master -> zygote ---------------------------------------------------------------------------------------------
 
 
+class Begin(Message, frozen=True, tag="begin"):
+    """The first that a zygote hears. The packet carries descriptors, in the order of `targets`: each is to have that number."""
+
+    targets: list[int]
+    boot: int
+    """The number of the one with the document of `prefork.ipc.boot`, which is to be closed when it was read."""
+    more: bool = False
+    """Another packet follows: there is a limit to each."""
+
+
 class Spawn(Message, frozen=True, tag="spawn"):
     """Fork one worker. The packet carries the worker's end of its own channel as its only descriptor."""
 
@@ -184,7 +194,8 @@ class StatusGiven(Message, frozen=True, tag="status_given"):
 
 
 AnyMessage = (
-    Spawn
+    Begin
+    | Spawn
     | Exit
     | RunHook
     | TakeListeners

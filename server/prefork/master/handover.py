@@ -23,11 +23,9 @@ from prefork.net.address import parse_address
 from prefork.net.listeners import Keeper, Listener, ListenSpec
 from prefork.settings.listen import Listen
 from prefork.settings.model import Settings
+from prefork.variables import HANDOVER
 
 HANDOVER_VERSION = 1
-
-VARIABLE = "PREFORK_HANDOVER"
-"""The environment variable with the number of the descriptor. Not an argument: `ps` would show it for ever."""
 
 
 class SocketState(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,7 +176,7 @@ def write(handover: Handover) -> int:
 
 def take() -> Handover | None:
     """The document that the program before this one left; None if there was none. Raises ConfigError."""
-    text = os.environ.pop(VARIABLE, "")
+    text = os.environ.pop(HANDOVER, "")
     if not text.isdecimal():
         return None
     try:
@@ -186,7 +184,7 @@ def take() -> Handover | None:
             file.seek(0)
             data = file.read()
     except OSError as error:
-        raise ConfigError(f"{VARIABLE}={text}: cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{HANDOVER}={text}: cannot be read: {error.strerror}") from error
     try:
         handover = msgspec.json.decode(data, type=Handover)
     except (msgspec.MsgspecError, ValueError) as error:

@@ -1,49 +1,29 @@
 """Starting a zygote.
 
-Owns: its command line, environment and inherited descriptors. Runs in: master. Must not know: what a zygote does, when one
-is needed.
+Owns: whose interpreter and user it has, its environment, and what it is told (`newborn` is how it is born). Runs in: master.
+Must not know: what a zygote does, when one is needed.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from prefork import systemd
 from prefork.errors import BootError
 from prefork.identity import Identity, login_environment
 from prefork.ipc.boot import Boot
-from prefork.ipc.channel import Channel
+from prefork.ipc.channel import MAX_FDS, Channel
+from prefork.ipc.messages import Begin
+from prefork.master.newborn import BLOCKED, Newborn, bear, forget_ahead, take_ahead
 from prefork.master.processes import Processes
 from prefork.master.stacks import Stacks
 from prefork.net.material import Material
 from prefork.settings.model import Settings
-
-BOOTSTRAP = """\
-import gc, sys
-gc.disable()
-if sys.path and not sys.path[0]:
-    del sys.path[0]
-root = sys.argv.pop(1)
-if root and root not in sys.path:
-    sys.path.append(root)
-try:
-    from prefork.zygote.main import main
-except (ImportError, SyntaxError) as error:
-    import json, socket
-    text = f"prefork cannot be imported by {sys.executable} (Python {sys.version.split()[0]}): {error}"
-    message = {"type": "zygote_failed", "v": 1, "stage": "python", "error": text}
-    socket.socket(fileno=int(sys.argv[1])).send(json.dumps(message).encode())
-    sys.exit(3)
-main()
-"""
-"""`python -c` puts the current directory first in sys.path: it goes before anything is imported, for it is the user's, and
-may hold a `logging.py` or a `socket.py` of theirs. If that Python cannot import prefork, the master is told so. The collector
-is off until all of ours are imported: that makes no garbage."""
+from prefork.variables import environment_for_children
 
 STEP_DOWN = """\
 import json, os, socket, sys
@@ -62,8 +42,6 @@ except OSError as error:
 """Run by our own interpreter, isolated and without site-packages (-I -S), to become the application's user and execute the
 Python of `[app] python`. Else that would start as root, and with it every .pth file and sitecustomize that this user may
 write. Our own interpreter has run its own as root already: there the zygote steps down by itself."""
-
-_SOURCE = Path(__file__).parents[2]
 
 
 class Launched(msgspec.Struct, frozen=True):
@@ -92,7 +70,8 @@ def launch(
 ) -> Launched:
     """Start the zygote of a generation. `metrics`: a memfd, and where in it the zygote counts. Raises BootError (stage "python")
     if that fails."""
-    ours, theirs = Channel.pair()
+    newborn = _born(processes, settings, identity)
+    channel = Channel.from_fd(newborn.channel_fd)
     stacks = Stacks.create()
     metrics_fd, metrics_at = metrics if metrics is not None else (None, -1)
     boot = Boot(
@@ -115,32 +94,58 @@ def launch(
         groups=list(identity.groups),
         trial=trial,
     )
-    boot_fd = os.memfd_create("prefork-boot")
-    python = settings.app.python or sys.executable
-    # Ours may run from a source tree that only our own sys.path knows.
-    root = "" if settings.app.python else str(_SOURCE)
-    command = [python, "-c", BOOTSTRAP, root, str(theirs.fileno()), str(boot_fd)]
-    if settings.app.python and not identity.is_current:
+    fds = [stacks.fd, log_fd, *(fd for fd, _ in listeners)]
+    fds += [fd for fd in (access_fd, slow_fd, baton_fd, scoreboard_fd, metrics_fd) if fd is not None]
+    try:
+        told = _tell(channel, boot, fds)
+    except OSError as error:
+        processes.kill(newborn.pid, signal.SIGKILL)
+        processes.wait(newborn.pid)
+        channel.close()
+        stacks.close()
+        raise BootError("python", f"cannot tell a zygote what it is to do: {error.strerror}") from error
+    if not told:
+        # It has died at once; or else it will now. Its end is seen as any other.
+        processes.kill(newborn.pid, signal.SIGKILL)
+    return Launched(newborn.pid, channel, stacks)
+
+
+def _born(processes: Processes, settings: Settings, identity: Identity) -> Newborn:
+    """The interpreter, which imports prefork by itself. Raises BootError."""
+    environment = _environment(settings, identity)
+    python = settings.app.python
+    ahead = take_ahead(environment) if python is None else None
+    if ahead is not None:
+        return ahead
+    forget_ahead()
+    step_down: list[str] = []
+    if python is not None and not identity.is_current:
         ids = [str(identity.uid), str(identity.gid), ",".join(map(str, identity.groups))]
-        command = [sys.executable, "-I", "-S", "-c", STEP_DOWN, *ids, *command]
-    inherit = [0, 1, 2, theirs.fileno(), boot_fd, stacks.fd, log_fd, *(fd for fd, _ in listeners)]
-    inherit += [fd for fd in (access_fd, slow_fd, baton_fd, scoreboard_fd, metrics_fd) if fd is not None]
+        step_down = [sys.executable, "-I", "-S", "-c", STEP_DOWN, *ids]
+    try:
+        return bear(
+            lambda command, variables, inherit: processes.spawn(command, variables, inherit, blocked=BLOCKED),
+            environment,
+            python,
+            step_down,
+        )
+    except OSError as error:
+        raise BootError("python", f"cannot start {python or sys.executable}: {error.strerror}") from error
+
+
+def _tell(channel: Channel, boot: Boot, fds: Iterable[int]) -> bool:
+    """The document and the descriptors, as many in each packet as it takes. The standard streams it has."""
+    boot_fd = os.memfd_create("prefork-boot")
     try:
         os.write(boot_fd, msgspec.json.encode(boot))
-        pid = processes.spawn(command, _environment(settings, identity), inherit)
-    except OSError as error:
-        ours.close()
-        stacks.close()
-        raise BootError("python", f"cannot start {python}: {error.strerror}") from error
+        targets = sorted({boot_fd, *fds} - {0, 1, 2})
+        parts = [targets[at : at + MAX_FDS] for at in range(0, len(targets), MAX_FDS)]
+        return all(
+            channel.send(Begin(targets=part, boot=boot_fd, more=part is not parts[-1]), part)
+            for part in parts
+        )
     finally:
-        theirs.close()
         os.close(boot_fd)
-    return Launched(pid, ours, stacks)
-
-
-def environment_for_children() -> dict[str, str]:
-    """Ours, without what is for the main process alone."""
-    return {name: value for name, value in os.environ.items() if name not in systemd.VARIABLES}
 
 
 def _environment(settings: Settings, identity: Identity) -> dict[str, str]:

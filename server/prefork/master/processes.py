@@ -1,6 +1,6 @@
-"""The only place of the master that starts, signals and waits for processes.
+"""The only place of the master that signals and waits for processes, and with `spawning` that starts them.
 
-Owns: posix_spawn, kill, waitid and prctl, behind `Processes` so that everything else is tested without processes.
+Owns: kill, waitid and prctl, behind `Processes` so that everything else is tested without processes.
 Runs in: master. Must not know: generations, slots, settings.
 
 Why pids are safe here: a pid stays taken until its zombie is collected, and only this module does that for
@@ -10,7 +10,6 @@ turn in which it collects it can never signal a stranger; pidfds would add nothi
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import signal
@@ -18,6 +17,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
+
+from prefork.master import spawning
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -57,10 +58,11 @@ class Processes(Protocol):
         environment: Mapping[str, str],
         inherit: Iterable[int],
         streams: Mapping[int, int] | None = None,
+        blocked: Iterable[int] = (),
     ) -> int:
         """Start a program that inherits the descriptors `inherit` under their numbers; returns its pid.
 
-        `streams`: its standard streams, as descriptors of ours.
+        `streams`: its standard streams, as descriptors of ours; `blocked`: signals that it must let in itself.
         """
 
     def kill(self, pid: int, number: int) -> None:
@@ -85,22 +87,10 @@ class SystemProcesses:
         environment: Mapping[str, str],
         inherit: Iterable[int],
         streams: Mapping[int, int] | None = None,
+        blocked: Iterable[int] = (),
     ) -> int:
-        """Start `command[0]` (a path, or a name looked up in PATH) with a clean signal state. Raises OSError.
-
-        Everything of ours is close-on-exec. dup2 of a descriptor onto itself in a file action clears that flag in the
-        child alone (POSIX.1-2024 posix_spawn_file_actions_adddup2, glibc >= 2.29, musl).
-        """
-        actions = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in sorted(set(inherit))]
-        actions += [(os.POSIX_SPAWN_DUP2, fd, stream) for stream, fd in (streams or {}).items()]
-        return os.posix_spawnp(
-            command[0],
-            list(command),
-            dict(environment),
-            file_actions=actions,
-            setsigmask=(),
-            setsigdef=signal.valid_signals(),
-        )
+        """See `spawning.spawn`. Raises OSError."""
+        return spawning.spawn(command, environment, inherit, streams, blocked)
 
     def kill(self, pid: int, number: int) -> None:
         """Send a signal. A zombie takes it silently (kill(2)), so nothing can go wrong before the pid is collected."""
@@ -142,15 +132,6 @@ class SystemProcesses:
         if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
             number = ctypes.get_errno()
             raise OSError(number, f"PR_SET_CHILD_SUBREAPER: {os.strerror(number)}")
-
-
-def keep_from_children() -> None:
-    """Mark descriptors that came from whoever started us close-on-exec: they are none of the application's business."""
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names, not paths
-        if int(name) > 2:
-            # The descriptor of the listing itself is closed by now.
-            with contextlib.suppress(OSError):
-                os.set_inheritable(int(name), False)
 
 
 def _next_zombie() -> int | None:

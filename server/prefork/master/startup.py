@@ -32,13 +32,14 @@ from prefork.master.logfiles import LogFiles
 from prefork.master.opening import open_first, opened_by
 from prefork.master.overseer import Overseer
 from prefork.master.pidfile import PidFile
-from prefork.master.processes import Processes, SystemProcesses, keep_from_children
+from prefork.master.processes import Processes, SystemProcesses
 from prefork.master.queues import ListenQueues
 from prefork.master.queuewatch import QueueWatch
 from prefork.master.resources import LoadSettings
 from prefork.master.service import Service
 from prefork.master.signals import SignalInbox
 from prefork.master.snapshot import Snapshots
+from prefork.master.spawning import keep_from_children
 from prefork.master.stacktaking import StackTaking
 from prefork.master.state import Pool
 from prefork.master.statsd import Statsd

@@ -15,7 +15,6 @@ import msgspec
 from prefork.identity import Identity
 from prefork.ipc.channel import Channel
 from prefork.ipc.statusboot import StatusBoot
-from prefork.master.launch import environment_for_children
 from prefork.master.processes import Processes
 from prefork.master.resources import Resources
 from prefork.master.stacks import Stacks
@@ -27,6 +26,7 @@ from prefork.settings.model import (
     Settings,
     WorkerSettings,
 )
+from prefork.variables import environment_for_children
 
 BOOTSTRAP = """\
 import sys

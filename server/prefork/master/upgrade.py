@@ -18,10 +18,11 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from prefork.master.events import UpgradeRefused, UpgradeTried
-from prefork.master.handover import VARIABLE, Handover, write
+from prefork.master.handover import Handover, write
 from prefork.master.processes import Processes
 from prefork.master.signals import HANDLED
 from prefork.master.state import Failure
+from prefork.variables import HANDOVER
 
 TRIAL_GRACE_S = 10.0
 """For a trial, besides the time that the application's import may take."""
@@ -70,7 +71,7 @@ class Upgrade:
         command = [self._program.executable, *self._program.check]
         try:
             pid = self._processes.spawn(
-                command, {**os.environ, VARIABLE: str(state)}, [0, state], {1: output, 2: output}
+                command, {**os.environ, HANDOVER: str(state)}, [0, state], {1: output, 2: output}
             )
         except OSError as error:
             os.close(output)
@@ -112,7 +113,7 @@ class Upgrade:
             arguments = [self._program.executable, *self._program.run]
             sys.stdout.flush()
             sys.stderr.flush()
-            os.execve(arguments[0], arguments, {**os.environ, **self._environ(), VARIABLE: str(state)})
+            os.execve(arguments[0], arguments, {**os.environ, **self._environ(), HANDOVER: str(state)})
         except OSError as error:
             reason = f"cannot execute {self._program.executable}: {error.strerror}"
             for fd in inherited:

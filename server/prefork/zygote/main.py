@@ -3,8 +3,8 @@
 Owns: the order of the steps and why it is this one. Runs in: zygote, and the first moments of each worker. Must not know:
 the master's plans.
 
-Started by the master as `python -c BOOTSTRAP CHANNEL_FD BOOT_FD` in a fresh interpreter: new code, no inherited objects,
-only the descriptors it was given.
+Started by the master as `python -c BOOTSTRAP ROOT CHANNEL_FD -1` in a fresh interpreter: new code, no inherited objects, no
+descriptor but the standard streams and its channel. It imports all of prefork, then waits to be told the rest (`birth`).
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from prefork.worker.boot import WorkerBoot
 from prefork.worker.logconfig import configure_logging
 from prefork.wsgi.loader import WSGIApplication
 from prefork.zygote import hygiene
+from prefork.zygote.birth import be_told, execute_again
 from prefork.zygote.errands import is_wanted, run_errand
 from prefork.zygote.forking import Birth, serve
 from prefork.zygote.inspection import datagram_sockets, inspect_process, open_sockets, other_threads
@@ -77,9 +78,13 @@ def main() -> NoReturn:
     environment = dict(os.environ)
     hygiene.reset_signals()
     channel = Channel.from_fd(int(sys.argv[-2]))
-    boot = _read_boot(int(sys.argv[-1]))
-    hygiene.die_with_parent(boot.master_pid)
     try:
+        _import_ours()
+        told = be_told(channel, int(sys.argv[-1]), environment)
+        if told is None:
+            hygiene.leave(0)
+        boot, channel = told
+        hygiene.die_with_parent(boot.master_pid)
         image = _prepare(boot, channel, environment)
     except BootError as error:
         _report(channel, error)
@@ -95,6 +100,16 @@ def main() -> NoReturn:
     _live_as_worker(image, order)
 
 
+def _import_ours() -> None:
+    """All of ours: while it can be read for certain, before the application's paths come first in sys.path, and before the fork,
+    so that all workers share it. And before anything is told, for the master may have its own imports to do meanwhile."""
+    importlib.import_module("prefork.worker.main")
+
+    public = importlib.import_module("prefork")
+    for name in set(public.__all__) - public.DEVELOPMENT:
+        getattr(public, name)
+
+
 def _prepare(boot: Boot, channel: Channel, environment: Mapping[str, str]) -> _Image:
     """All steps from a bare interpreter to one that can fork. Raises BootError."""
     # Descriptors inherited by number are inheritable: programs the application starts must not hold our sockets.
@@ -107,13 +122,6 @@ def _prepare(boot: Boot, channel: Channel, environment: Mapping[str, str]) -> _I
         os.umask(settings.server.umask)
     # Before the fork, so that all workers share the keys of session tickets; before the application can break anything.
     context = _tls_context(boot)
-    # All of ours, while it can be read for certain, before the application's paths come first in sys.path, and before the
-    # fork, so that all workers share it.
-    importlib.import_module("prefork.worker.main")
-
-    public = importlib.import_module("prefork")
-    for name in set(public.__all__) - public.DEVELOPMENT:
-        getattr(public, name)
     gc.enable()
     # Before the first line of the application, and before chdir: what root may enter, this user may not.
     Identity(boot.uid, boot.gid, tuple(boot.groups)).drop()
@@ -169,12 +177,6 @@ def _prepare_development(
         _restart(boot, str(findings), channel, environment)
 
 
-def _read_boot(fd: int) -> Boot:
-    with open(fd, "rb") as file:
-        file.seek(0)
-        return msgspec.json.decode(file.read(), type=Boot)
-
-
 def _decode_settings(boot: Boot) -> Settings:
     try:
         return msgspec.json.decode(boot.settings, type=Settings)
@@ -208,26 +210,8 @@ def _enter_application_directory(settings: Settings) -> None:
 
 
 def _restart(boot: Boot, note: str, channel: Channel, environment: Mapping[str, str]) -> NoReturn:
-    """Execute this zygote again, in the same process, without the application that made it unsafe to fork.
-
-    Exec ends its threads and, with close-on-exec on everything else, its sockets. Exit handlers do not run: they would
-    wait for threads that may never end. Raises BootError.
-    """
-    fd = os.memfd_create("prefork-boot")
-    os.write(fd, msgspec.json.encode(msgspec.structs.replace(boot, unsafe_note=clip(note, 2000))))
-    inherited = [channel.fileno(), fd, boot.stacks_fd, boot.log_fd, *(number for number, _ in boot.listeners)]
-    inherited += [
-        number
-        for number in (boot.access_fd, boot.slow_fd, boot.baton_fd, boot.scoreboard_fd, boot.metrics_fd)
-        if number is not None
-    ]
-    hygiene.flush_streams()
-    hygiene.keep_from_programs(keep=inherited)
-    arguments = [*sys.orig_argv[:-2], str(channel.fileno()), str(fd)]
-    try:
-        os.execve(sys.executable, arguments, dict(environment))
-    except OSError as error:
-        raise BootError("preload", f"cannot execute {sys.executable} again: {error.strerror}") from error
+    """Execute this zygote again without the application that made it unsafe to fork. Raises BootError."""
+    execute_again(msgspec.structs.replace(boot, unsafe_note=clip(note, 2000)), channel, environment)
 
 
 def _report(channel: Channel, error: BootError) -> None:

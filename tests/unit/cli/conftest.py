@@ -77,13 +77,11 @@ class FakeMaster:
 
 @pytest.fixture
 def master(monkeypatch: pytest.MonkeyPatch) -> FakeMaster:
-    """Stands where `prefork.master` does."""
+    """Stands where `prefork.master.startup` and `trial` do."""
     fake = FakeMaster()
-    top, trial = ModuleType("prefork.master"), ModuleType("prefork.master.trial")
-    top.__dict__["serve"] = fake.serve
-    # Its other modules are the real ones.
-    top.__dict__["__path__"] = [str(Path(package.__file__).parent / "master")]
+    startup, trial = ModuleType("prefork.master.startup"), ModuleType("prefork.master.trial")
+    startup.__dict__["serve"] = fake.serve
     trial.__dict__["try_application"] = fake.try_application
-    monkeypatch.setitem(sys.modules, "prefork.master", top)
+    monkeypatch.setitem(sys.modules, "prefork.master.startup", startup)
     monkeypatch.setitem(sys.modules, "prefork.master.trial", trial)
     return fake

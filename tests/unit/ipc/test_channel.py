@@ -115,8 +115,8 @@ def test_a_message_that_can_never_be_sent_is_an_error(pair: tuple[Channel, Chann
 
 def test_a_message_beyond_the_socket_buffer_is_an_error(raw: tuple[socket.socket, Channel]) -> None:
     ours, _ = raw
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     channel = Channel.from_fd(os.dup(ours.fileno()))
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     with pytest.raises(ValueError, match="wmem_max"):
         channel.send(Stop(reason="x" * 100_000))
     channel.close()
