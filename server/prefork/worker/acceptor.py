@@ -51,6 +51,9 @@ PATIENCE_S = 0.001
 some are accepted all the same, and their requests stand in the queue like the others'. Another worker that has a free thread
 is awake by then. A worker of whose threads none finishes anything takes nobody: others may."""
 
+MAX_PATIENCE_S = 0.008
+"""Each look that finds nobody doubles the time to the next, up to this."""
+
 STALE_S = 0.2
 """Who has listened for so long owes nobody a turn: new connections would have been accepted."""
 
@@ -111,6 +114,7 @@ class Acceptor:
         self._leaving = False
         self._told_at = float("-inf")
         self._turn_of_new_at = NEVER
+        self._patience_s = PATIENCE_S
         self._finished_before = 0
         self.deadline = NEVER
         self.bucket: float = 0
@@ -169,6 +173,7 @@ class Acceptor:
     def _wait_for_thread(self) -> None:
         # Set only once while the threads are free for moments too short to accept anybody.
         if self._turn_of_new_at == NEVER:
+            self._patience_s = PATIENCE_S
             self._turn_of_new_at = self._loop.now + PATIENCE_S
             self._finished_before = self._executor.finished
         self._tell_when_free()
@@ -177,9 +182,11 @@ class Acceptor:
         finished = self._executor.finished
         if self._leaving or finished == self._finished_before:
             return
-        self._turn_of_new_at = self._loop.now + PATIENCE_S
+        waiting = self._waiting()
+        self._patience_s = PATIENCE_S if waiting else min(2 * self._patience_s, MAX_PATIENCE_S)
+        self._turn_of_new_at = self._loop.now + self._patience_s
         self._finished_before = finished
-        for fd in self._waiting():
+        for fd in waiting:
             for _ in range(min(self._share, self._connections.maximum - len(self._connections))):
                 if not self._accept_one(self._doors[fd]):
                     break

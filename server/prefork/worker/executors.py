@@ -191,17 +191,19 @@ class ThreadExecutor:
 
     def _work(self, index: int) -> None:
         self._on_thread(index)
-        while (item := self._queue.get()) is not None:
+        get, lock = self._queue.get, self._lock
+        while (item := get()) is not None:
             task, step = item
             at_rest = task.perform(step)
-            left_something = not isinstance(at_rest, bool)
-            if not isinstance(at_rest, bool):
+            left_something = False
+            if at_rest is not True and at_rest is not False:
+                left_something = True
                 # The client does not wait for it; the thread is not free before it is done.
                 if not at_rest.at_rest:
                     self._post(task.settle)
                 _run(at_rest)
                 at_rest = True
-            with self._lock:
+            with lock:
                 self._pending -= 1
                 report = self._report_free and self._pending < self._threads
                 if report:

@@ -11,7 +11,7 @@ import select
 from collections import deque
 from collections.abc import Callable
 
-from prefork.worker.timers import DeadlineWheel
+from prefork.worker.timers import NEVER, DeadlineWheel
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
@@ -95,9 +95,11 @@ class EventLoop:
 
     # The loop ---------------------------------------------------------------------------------------------------
 
-    def run(self, on_turn: Callable[[], None], on_wake: Callable[[], None] = lambda: None) -> None:
-        """Turns until `stop`. `on_wake` is called first in each turn, before any other callback, `on_turn` last."""
+    def run(self, on_turn: Callable[[], None], on_wake: Callable[[], float] = lambda: NEVER) -> None:
+        """Turns until `stop`. `on_turn` is called last in each turn, `on_wake` before any other callback: in the first turn, and
+        in the first one after the seconds that it returns."""
         self._running = True
+        wake_at = 0.0
         poll, callbacks, wheel, clock = self._epoll.poll, self._callbacks, self._wheel, self._clock
         deferred, ahead = self._deferred, self._ahead
         while self._running:
@@ -108,7 +110,8 @@ class EventLoop:
             last, self.now = self.now, clock()
             now = self.now
             self.behind_s = before - last if now - before < AT_ONCE_S else 0.0
-            on_wake()
+            if now >= wake_at:
+                wake_at = now + on_wake()
             if len(events) > 1 or deferred:
                 for fd, _mask in events:
                     if fd in ahead:
@@ -119,8 +122,9 @@ class EventLoop:
                     callback(mask)
             for _ in range(len(deferred)):
                 deferred.popleft()()
-            for timed in wheel.due(now):
-                timed.expire()  # type: ignore[attr-defined]
+            if now >= wheel.next_at:
+                for timed in wheel.due(now):
+                    timed.expire()  # type: ignore[attr-defined]
             on_turn()
 
     def stop(self) -> None:

@@ -172,14 +172,18 @@ def _serve(
     quota = RequestQuota(boot.channel, boot.worker_id, workers.max_requests, workers.max_requests_jitter)
 
     flush = request_log.flush
+    has_pool = isinstance(takers, ThreadExecutor)
 
     def on_turn() -> None:
         flush()
-        acceptor.yield_when_saturated()
-        departure.check()
+        if has_pool:
+            acceptor.yield_when_saturated()
+        if departure.reason:
+            departure.check()
         if shedding is not None:
             shedding.tell(loop.now)
-        quota.check(connections.requests)
+        if connections.requests >= quota.enough:
+            quota.check(connections.requests)
 
     acceptor.resume()
     boot.channel.send(WorkerReady(worker_id=boot.worker_id))

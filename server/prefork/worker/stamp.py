@@ -25,10 +25,12 @@ class HeaderStamp:
         """The worker leaves: a response that begins now says `Connection: close`, also to a request that began before."""
         self.refresh(wall_s)
 
-    def refresh(self, wall_s: float) -> None:
-        """`wall_s` is the wall clock, in seconds since the epoch."""
+    def refresh(self, wall_s: float) -> float:
+        """`wall_s` is the wall clock, in seconds since the epoch. Returns after how many seconds it is to be called again; if
+        somebody sets the clock, the lines are wrong for that long."""
         second = int(wall_s)
         if second != self._second:
             self._second = second
             self.date = f"Date: {format_date(time.gmtime(second))}\r\n".encode("ascii")
             self.both = self.server + self.date
+        return second + 1 - wall_s

@@ -31,11 +31,12 @@ class Timed(Protocol):
 class DeadlineWheel:
     """Deadlines with a resolution of one second (unless asked for better), never early."""
 
-    __slots__ = ("_buckets", "_next", "_recheck_s")
+    __slots__ = ("_buckets", "_recheck_s", "next_at")
 
     def __init__(self, recheck_s: float) -> None:
         self._buckets: dict[float, set[Timed]] = {}
-        self._next: float = 0
+        self.next_at = NEVER
+        """Before that `due` gives nobody (monotonic seconds); NEVER: nobody waits. Only the wheel writes it."""
         self._recheck_s = max(recheck_s, 1.0)
         """How long those with NEVER are put off: at most the shortest limit that another thread may set meanwhile."""
 
@@ -65,21 +66,21 @@ class DeadlineWheel:
             members.discard(timed)
             if not members:
                 del self._buckets[key]
-                if key == self._next:
-                    self._next = min(self._buckets, default=0)
+                if key == self.next_at:
+                    self.next_at = min(self._buckets, default=NEVER)
 
     def timeout_s(self, now: float) -> float:
         """Seconds until the next look is due, -1: nobody waits (the argument of epoll_wait(2))."""
-        if not self._next:
+        left = self.next_at - now
+        if left == NEVER:
             return -1
-        left = self._next - now
         return left if left > 0 else 0
 
     def due(self, now: float) -> list[Timed]:
         """Those whose deadline has passed, at most MAX_DUE; they are no longer watched. The others are put off."""
         expired: list[Timed] = []
-        while self._next and self._next <= now and len(expired) < MAX_DUE:
-            members = self._buckets[self._next]
+        while self.next_at <= now and len(expired) < MAX_DUE:
+            members = self._buckets[self.next_at]
             while members and len(expired) < MAX_DUE:
                 timed = members.pop()
                 timed.bucket = 0
@@ -90,8 +91,8 @@ class DeadlineWheel:
                 else:
                     self._put(int(timed.deadline) + 1, timed)
             if not members:
-                del self._buckets[self._next]
-                self._next = min(self._buckets, default=0)
+                del self._buckets[self.next_at]
+                self.next_at = min(self._buckets, default=NEVER)
         return expired
 
     def _put(self, key: float, timed: Timed) -> None:
@@ -99,7 +100,7 @@ class DeadlineWheel:
         members = self._buckets.get(key)
         if members is None:
             self._buckets[key] = {timed}
-            if not self._next or key < self._next:
-                self._next = key
+            if key < self.next_at:
+                self.next_at = key
         else:
             members.add(timed)

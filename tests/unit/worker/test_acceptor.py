@@ -6,11 +6,21 @@ import errno
 import os
 import socket
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from prefork.worker.acceptor import CLIENT_GONE, EVICT, PATIENCE_S, PAUSE_S, STALE_S, Acceptor, Door
+from prefork.worker.acceptor import (
+    CLIENT_GONE,
+    EVICT,
+    MAX_PATIENCE_S,
+    PATIENCE_S,
+    PAUSE_S,
+    STALE_S,
+    Acceptor,
+    Door,
+)
 from prefork.worker.connection import Phase
 from prefork.wsgi.environ import connection_environ
 from support.serving import FakeClock, Station, hello, station
@@ -411,6 +421,39 @@ def test_new_connections_have_their_turn_beside_slow_requests_that_never_leave_a
                 front.acceptor.yield_when_saturated()
             front.acceptor.yield_when_saturated()
             assert front.listener.accepted == 1
+        finally:
+            front.close()
+
+
+def test_a_look_that_found_nobody_is_not_repeated_at_once(clock: FakeClock) -> None:
+    looks: list[float] = []
+    with station(hello, clock=clock) as made:
+        front = Front(made)
+        real = front.acceptor._waiting
+
+        def waiting() -> list[int]:
+            looks.append(clock.now)
+            return real()
+
+        def pass_time(seconds: float) -> None:
+            for _ in range(round(seconds / STEP_S)):
+                clock.now += STEP_S
+                front.executor.finished += 1
+                made.turn()
+                front.acceptor.yield_when_saturated()
+
+        front.acceptor._waiting = waiting  # type: ignore[method-assign]
+        front.executor.saturated = True
+        front.acceptor.resume()
+        try:
+            pass_time(5 * MAX_PATIENCE_S)
+            apart = [round((b - a) / PATIENCE_S) for a, b in pairwise(looks)]
+            assert apart[:4] == [2, 4, 8, 8]
+            front.connect()
+            looks.clear()
+            pass_time(2 * MAX_PATIENCE_S)
+            assert front.listener.accepted == 1
+            assert [round((b - a) / PATIENCE_S) for a, b in pairwise(looks)][:2] == [1, 2]
         finally:
             front.close()
 
