@@ -150,9 +150,9 @@ class Station:
 
     # Clients ----------------------------------------------------------------------------------------------------
 
-    def connect(self, first: bytes = b"", *, sndbuf: int | None = None) -> Client:
+    def connect(self, first: bytes = b"", *, sndbuf: int | None = None, tcp: bool = False) -> Client:
         """A connected client; `first` is there when the worker accepts. `sndbuf`: of the worker's side, in bytes."""
-        ours, theirs = socket.socketpair()
+        ours, theirs = tcp_pair() if tcp else socket.socketpair()
         if sndbuf is not None:
             theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sndbuf)
         client = Client(self, ours)
@@ -204,6 +204,13 @@ class Station:
         for connection in list(self.members):
             connection.close()
         self.loop.close()
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """As socket.socketpair(), over TCP."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        return ours, listener.accept()[0]
 
 
 class Client:

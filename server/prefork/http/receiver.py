@@ -167,6 +167,26 @@ class RequestReceiver:
         decoder.missing -= count
         return None if decoder.missing else self._complete()
 
+    def missing(self) -> int:
+        """Bytes still to come of a body of a known length that is being collected; 0: there is none such."""
+        decoder = self._decoder
+        collected = self.expects is _BODY and self._new_body is not None
+        return decoder.missing if collected and type(decoder) is FixedDecoder else 0
+
+    def sink(self) -> BodySink:
+        """Where the body goes that is being collected."""
+        if self._body is None:
+            assert self._new_body is not None
+            self._body = self._new_body()
+        return self._body
+
+    def all_but_fetched(self) -> Request:
+        """The request whose missing bytes have arrived, and are fetched by others. Nothing may be fed before that is done."""
+        decoder = self._decoder
+        assert type(decoder) is FixedDecoder
+        decoder.missing = 0
+        return self._complete()
+
     def next(self) -> Request | None:
         """After a response: the next request if it is already here. Raises ProtocolError."""
         if self.pending or self._error is not None:

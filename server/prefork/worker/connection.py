@@ -22,6 +22,7 @@ from prefork.http.request_line import RequestHead
 from prefork.http.response import CONTINUE, short_answer
 from prefork.worker.exchange import ABANDON, COMPLETE, RESPOND, RESUME, WAITING, Exchange
 from prefork.worker.executors import Executor, Leftovers, Step
+from prefork.worker.kept import MOMENT_S, Kept
 from prefork.worker.loop import READ, WRITE
 from prefork.worker.pace import extended, unread
 from prefork.worker.refused import tell_refused
@@ -29,6 +30,7 @@ from prefork.worker.sender import Sender
 from prefork.worker.takeover import Claim
 from prefork.worker.timers import NEVER
 from prefork.worker.transport import Transport
+from prefork.wsgi.input import SpooledBody
 
 if TYPE_CHECKING:
     from prefork.worker.connections import Connections
@@ -72,6 +74,7 @@ class Connection:
         "_executor",
         "_fd",
         "_home",
+        "_kept",
         "_lingered",
         "_next_request",
         "_number",
@@ -110,6 +113,7 @@ class Connection:
         self._served = 0
         self._events = 0  # what epoll watches the socket for
         self._client_closes = False
+        self._kept: Kept | None = None  # the rest of the present body, or of one for which the moment is over
         self._lingered = 0
         self._unread = 0  # of the response in FLUSH: bytes on their way when we last looked
         self.phase = FRESH
@@ -147,15 +151,15 @@ class Connection:
 
     def read(self) -> None:
         """Takes what is there and starts the request if it is complete."""
+        fast_read = self._home.fast_read
+        if fast_read is not None and self.phase <= IDLE:
+            fast_read(self)
+            return
         if self.phase is BODY and self._reads_directly():
             return
         try:
             data = self._recv(RECV_BYTES)
         except BlockingIOError:
-            return
-        fast_read = self._home.fast_read
-        if fast_read is not None and self.phase <= IDLE:
-            fast_read(self)
             return
         except OSError:
             self.close()
@@ -167,6 +171,14 @@ class Connection:
 
     def _reads_directly(self) -> bool:
         """Receives a large body to where it stays. False: `feed` has to have what is there."""
+        kept = self._kept
+        if kept is not None and kept.waiting:
+            if kept.complete():
+                kept.hand_over(lambda: self._sender.claim)
+                self._start(self._receiver.all_but_fetched())
+                return True
+            kept.stop()  # too early
+            self.deadline += kept.patience_s
         receive = getattr(
             self._sock, "recvmsg_into", None
         )  # TLS has none: what it decrypts may go on behind the body
@@ -211,6 +223,17 @@ class Connection:
             else:
                 self._start(request)
 
+    def _behind(self, head: RequestHead, environ: dict[str, Any], data: bytes, at: int) -> Request | None:
+        """As `_feed`, where the head has been read already, and `data` goes on at `at`. The request is left to be started."""
+        try:
+            request = self._receiver.behind(head, environ, data, at)
+        except Exception as error:  # noqa: BLE001 - logged and answered
+            self._refuse_for(error)
+            return None
+        if request is None:
+            self._await_rest(len(data))
+        return request
+
     def _end_of_input(self) -> None:
         try:
             self._receiver.eof()
@@ -224,17 +247,6 @@ class Connection:
         receiver = self._receiver
         times = self._home.times
         if receiver.expects is Expects.BODY:
-    def _behind(self, head: RequestHead, environ: dict[str, Any], data: bytes, at: int) -> Request | None:
-        """As `_feed`, where the head has been read already, and `data` goes on at `at`. The request is left to be started."""
-        try:
-            request = self._receiver.behind(head, environ, data, at)
-        except Exception as error:  # noqa: BLE001 - logged and answered
-            self._refuse_for(error)
-            return None
-        if request is None:
-            self._await_rest(len(data))
-        return request
-
             if receiver.wants_continue:
                 receiver.wants_continue = False
                 self._sender.send_now(CONTINUE)
@@ -247,6 +259,8 @@ class Connection:
             if receiver.more:
                 self.phase = DECODE
                 self._home.loop.defer(self._decode_more)
+            else:
+                self._keep(now)
         elif (
             self.phase is not HEAD and receiver.expects is not Expects.IDLE
         ):  # IDLE: it was only an empty line
@@ -256,6 +270,23 @@ class Connection:
                 self.deadline = self._home.clock() + times.header_s
             self.phase = HEAD
         self._wait_for(READ)
+
+    def _keep(self, now: float) -> None:
+        """Leaves the rest of a large body in the kernel for a moment."""
+        missing = self._receiver.missing()
+        patience_s = self.deadline - now - MOMENT_S
+        if missing <= RECV_BYTES or patience_s <= 0:  # nearly there, or in no time
+            return
+        kept = self._kept
+        if kept is None:
+            sink = self._receiver.sink()
+            assert isinstance(sink, SpooledBody)
+            kept = self._kept = self._home.keeper.keep(self._sock, sink, missing)
+        elif not kept.wait(missing):
+            return
+        if kept is not None:
+            kept.patience_s = patience_s
+            self.deadline = now + MOMENT_S
 
     def _decode_more(self) -> None:
         """Goes on with a body of very many pieces, a bounded number in each turn. Nothing is read meanwhile."""
@@ -316,6 +347,8 @@ class Connection:
             outcome is WAITING
         ):  # (TAKEN_OVER: the connection is the loop's, or gone; `settle` only takes note)
             return False
+        if self._kept is not None and outcome is COMPLETE:
+            self._drop_kept(self._kept)
         after = exchange.leave(outcome)
         at_rest = outcome is COMPLETE and self._rest_without_loop()
         # From here on the connection may be another thread's, or gone.
@@ -323,6 +356,13 @@ class Connection:
             return at_rest
         after.at_rest = at_rest
         return after
+
+    def _drop_kept(self, kept: Kept) -> None:
+        """What the application has left of its request's body."""
+        self._kept = None
+        response = self._exchange.response
+        if not kept.finish() and response is not None:
+            response.keep_alive = False
 
     def _rest_without_loop(self) -> bool:
         """The response is out: can the connection stay? Any thread: the order of the last three lines is the protocol."""
@@ -441,7 +481,12 @@ class Connection:
 
     def expire(self) -> None:
         """The deadline has passed."""
-        if self.phase in (HEAD, BODY, DECODE):
+        kept = self._kept
+        if kept is not None and kept.waiting:
+            kept.stop(for_good=True)
+            self.deadline += kept.patience_s
+            self._home.loop.watch(self)
+        elif self.phase in (HEAD, BODY, DECODE):
             self._refuse(408, "the request did not arrive in time")
         elif self.phase is FLUSH:
             self._note_progress()
@@ -505,6 +550,8 @@ class Connection:
             self.close()
 
     def _linger(self) -> None:
+        if self._kept is not None:
+            self._kept.stop()
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError:

@@ -16,6 +16,7 @@ import msgspec
 from prefork.http.limits import Limits
 from prefork.worker.connection import Connection, Phase
 from prefork.worker.executors import Executor, InlineExecutor
+from prefork.worker.kept import Keeper
 from prefork.worker.loop import EventLoop
 from prefork.worker.shedding import Shedding
 from prefork.worker.spill import Spiller
@@ -92,6 +93,7 @@ class Connections:
         """Reads and answers ordinary requests (see `fastpath`); None: Python does it."""
         self.chunks: ChunkPool | None = None
         """Memory for bodies above `body_memory`; None: they go to files."""
+        self.keeper = Keeper()
         self.buffer_bodies = True
         """False: the application is called when the head is here, and reads the body from the socket."""
         self.spiller = Spiller(clock, loop.watch, loop.defer)

@@ -3,8 +3,8 @@
 Fresh memory costs more than receiving into it: the kernel gives it page by page, and zeroes each. So bodies lie in pieces of one
 size, which go from request to request and are given back to the system when they have not been needed for a while.
 
-Owns: the pieces, the bound on all of them together. Runs in the worker: `take` and `trim` in the loop thread, `give_back` in any.
-Must not know: whose they are, how bodies arrive.
+Owns: the pieces, the bound on all of them together. Runs in the worker: `take`, `promise` and `trim` in the loop thread,
+`give_back` and `keep_promise` in any. Must not know: whose they are, how bodies arrive.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ class ChunkPool:
         self._made = 0  # and neither given back to the system
         self._least_free = 0  # since the last `trim`
         self._scratch: memoryview | None = None
+        self._promised = 0  # bytes
+        self._kept_promises: list[int] = []  # other threads', not subtracted yet
 
     @property
     def out(self) -> int:
@@ -43,11 +45,8 @@ class ChunkPool:
 
     def take(self, all_the_same: bool) -> memoryview | None:
         """One to write to; None: enough are out (never `all_the_same`). What is in it is left over from others."""
-        if not all_the_same:
-            if self._bound < 0:
-                self._bound = self._ask() // CHUNK_BYTES
-            if self.out >= self._bound:
-                return None
+        if not all_the_same and not self._within_bound(CHUNK_BYTES):
+            return None
         free = self._free
         if not free:
             self._made += 1
@@ -57,6 +56,24 @@ class ChunkPool:
         chunk = free.pop()
         self._least_free = min(self._least_free, len(free))
         return chunk
+
+    def _within_bound(self, more: int) -> bool:
+        if self._bound < 0:
+            self._bound = self._ask()
+        while self._kept_promises:
+            self._promised -= self._kept_promises.pop()
+        return self.out * CHUNK_BYTES + self._promised + more <= self._bound
+
+    def promise(self, count: int) -> bool:
+        """So many bytes lie elsewhere, and count like those here until `keep_promise`. False: that is too much."""
+        if not self._within_bound(count):
+            return False
+        self._promised += count
+        return True
+
+    def keep_promise(self, count: int) -> None:
+        """They lie there no more. Any thread."""
+        self._kept_promises.append(count)  # one step for all threads, which -= is not
 
     def give_back(self, chunks: list[memoryview]) -> None:
         """Nobody looks at them any more."""

@@ -10,16 +10,17 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import IO
+from typing import IO, cast
 
 from prefork.wsgi.chunks import ChunkPool
+from prefork.wsgi.rest import Rest, RestInput
 from prefork.wsgi.storage import InFile, InMemory, Storage
 
 
 class SpooledBody:
     """A body under way. `write`, or `room` and `filled`, until it is complete, then `as_input`."""
 
-    __slots__ = ("_memory_bytes", "_pool", "_small", "_storage", "size")
+    __slots__ = ("_memory_bytes", "_pool", "_promised", "_rest", "_small", "_storage", "size")
 
     def __init__(self, memory_bytes: int, pool: ChunkPool | None = None) -> None:
         """`memory_bytes` are kept in memory in any case, more if `pool` has it. Without a pool: in a file."""
@@ -27,6 +28,8 @@ class SpooledBody:
         self._pool = pool
         self._small: io.BytesIO | None = None
         self._storage: Storage | None = None
+        self._promised = 0  # bytes of the pool
+        self._rest: Rest | None = None
         self.size = 0
         """So far. Read only."""
 
@@ -61,6 +64,25 @@ class SpooledBody:
         self.size += count
         self._storage.filled(count)
 
+    def promise(self, missing: int) -> bool:
+        """The last `missing` bytes may stay where they are for now. False: `room` and `write` want them."""
+        if self._pool is None or self.size + missing <= self._memory_bytes or not self._pool.promise(missing):
+            return False
+        self._promised = missing
+        return True
+
+    def withdraw(self) -> None:
+        """They may not any more."""
+        promised, self._promised = self._promised, 0
+        if promised:
+            assert self._pool is not None
+            self._pool.keep_promise(promised)
+
+    def end_with(self, rest: Rest) -> None:
+        """All is here: what was collected, and the rest, which has not been fetched."""
+        self.size += rest.left
+        self._rest = rest
+
     def _grow(self) -> Storage:
         """What is here so far moves to where there is room for more."""
         small, self._small = self._small, None
@@ -90,6 +112,9 @@ class SpooledBody:
 
     def as_input(self) -> IO[bytes]:
         """The complete body from its start: read, readline, readlines, readinto and iteration."""
+        if self._rest is not None:
+            before = self._small if self._storage is None else self._storage.as_input()
+            return cast(IO[bytes], RestInput(before, self._rest, self.size))
         if self._storage is not None:
             return self._storage.as_input()
         if self._small is None:
@@ -99,6 +124,9 @@ class SpooledBody:
 
     def close(self) -> None:
         """Gives memory or disk space back."""
+        if self._rest is not None:
+            self._rest.end()
+        self.withdraw()
         if self._small is not None:
             self._small.close()
         if self._storage is not None:
