@@ -4,7 +4,7 @@ Fresh memory costs more than receiving into it: the kernel gives it page by page
 size, which go from request to request and are given back to the system when they have not been needed for a while.
 
 Owns: the pieces, the bound on all of them together. Runs in the worker: `take`, `promise` and `trim` in the loop thread,
-`give_back` and `keep_promise` in any. Must not know: whose they are, how bodies arrive.
+`give_back` and `Promise.end` in any. Must not know: whose they are, how bodies arrive.
 """
 
 from __future__ import annotations
@@ -15,6 +15,24 @@ CHUNK_BYTES = 64 * 1024
 
 SCRATCH_BYTES = 256 * 1024
 """For what is received only to be written to a file."""
+
+
+class Promise:
+    """See `ChunkPool.promise`. Ends when it is dropped, too."""
+
+    __slots__ = ("_count", "_ended")
+
+    def __init__(self, ended: list[int], count: int) -> None:
+        self._ended: list[int] | None = ended
+        self._count = count
+
+    def end(self) -> None:
+        """They lie there no more. Any thread, one at a time."""
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended.append(self._count)  # one step for all threads, which -= is not
+
+    __del__ = end
 
 
 class ChunkPool:
@@ -31,7 +49,7 @@ class ChunkPool:
         self._least_free = 0  # since the last `trim`
         self._scratch: memoryview | None = None
         self._promised = 0  # bytes
-        self._kept_promises: list[int] = []  # other threads', not subtracted yet
+        self._ended_promises: list[int] = []  # other threads', not subtracted yet
 
     @property
     def out(self) -> int:
@@ -60,20 +78,16 @@ class ChunkPool:
     def _within_bound(self, more: int) -> bool:
         if self._bound < 0:
             self._bound = self._ask()
-        while self._kept_promises:
-            self._promised -= self._kept_promises.pop()
+        while self._ended_promises:
+            self._promised -= self._ended_promises.pop()
         return self.out * CHUNK_BYTES + self._promised + more <= self._bound
 
-    def promise(self, count: int) -> bool:
-        """So many bytes lie elsewhere, and count like those here until `keep_promise`. False: that is too much."""
+    def promise(self, count: int) -> Promise | None:
+        """So many bytes lie elsewhere, and count like those here until the end of the promise. None: that is too much."""
         if not self._within_bound(count):
-            return False
+            return None
         self._promised += count
-        return True
-
-    def keep_promise(self, count: int) -> None:
-        """They lie there no more. Any thread."""
-        self._kept_promises.append(count)  # one step for all threads, which -= is not
+        return Promise(self._ended_promises, count)
 
     def give_back(self, chunks: list[memoryview]) -> None:
         """Nobody looks at them any more."""

@@ -12,15 +12,19 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import IO, cast
 
-from prefork.wsgi.chunks import ChunkPool
+from prefork.wsgi.chunks import ChunkPool, Promise
 from prefork.wsgi.rest import Rest, RestInput
 from prefork.wsgi.storage import InFile, InMemory, Storage
 
+_BytesIO = io.BytesIO  # for every body: one look-up instead of two
+
 
 class SpooledBody:
-    """A body under way. `write`, or `room` and `filled`, until it is complete, then `as_input`."""
+    """A body under way. `write`, or `room` and `filled`, until it is complete, then `as_input`.
 
-    __slots__ = ("_memory_bytes", "_pool", "_promised", "_rest", "_small", "_storage", "size")
+    What it holds gives itself back if it is dropped without `close`: the body of a request that was never begun."""
+
+    __slots__ = ("_memory_bytes", "_pool", "_promise", "_rest", "_small", "_storage", "size")
 
     def __init__(self, memory_bytes: int, pool: ChunkPool | None = None) -> None:
         """`memory_bytes` are kept in memory in any case, more if `pool` has it. Without a pool: in a file."""
@@ -28,20 +32,21 @@ class SpooledBody:
         self._pool = pool
         self._small: io.BytesIO | None = None
         self._storage: Storage | None = None
-        self._promised = 0  # bytes of the pool
+        self._promise: Promise | None = None
         self._rest: Rest | None = None
         self.size = 0
         """So far. Read only."""
 
     def write(self, data: bytes) -> None:
         """Appends. Raises OSError when the disk is full."""
-        self.size += len(data)
-        if self._storage is None and self.size <= self._memory_bytes:
-            if self._small is None:
-                self._small = io.BytesIO(data)  # which shares them
-                self._small.seek(0, io.SEEK_END)
+        size = self.size = self.size + len(data)
+        if self._storage is None and size <= self._memory_bytes:
+            small = self._small
+            if small is None:
+                self._small = _BytesIO(data)  # which shares them
             else:
-                self._small.write(data)
+                small.seek(0, io.SEEK_END)
+                small.write(data)
             return
         storage = self._storage or self._grow()
         view = memoryview(data)
@@ -66,17 +71,15 @@ class SpooledBody:
 
     def promise(self, missing: int) -> bool:
         """The last `missing` bytes may stay where they are for now. False: `room` and `write` want them."""
-        if self._pool is None or self.size + missing <= self._memory_bytes or not self._pool.promise(missing):
+        if self._pool is None or self.size + missing <= self._memory_bytes:
             return False
-        self._promised = missing
-        return True
+        self._promise = self._pool.promise(missing)
+        return self._promise is not None
 
     def withdraw(self) -> None:
         """They may not any more."""
-        promised, self._promised = self._promised, 0
-        if promised:
-            assert self._pool is not None
-            self._pool.keep_promise(promised)
+        if self._promise is not None:
+            self._promise.end()
 
     def end_with(self, rest: Rest) -> None:
         """All is here: what was collected, and the rest, which has not been fetched."""
@@ -126,13 +129,13 @@ class SpooledBody:
         """Gives memory or disk space back."""
         if self._rest is not None:
             self._rest.end()
-        self.withdraw()
+            self._rest = None  # which knows us
+        if self._promise is not None:
+            self._promise.end()
         if self._small is not None:
             self._small.close()
         if self._storage is not None:
             self._storage.close()
-
-    __del__ = close  # of a request that was never begun
 
 
 class BodyError(OSError):

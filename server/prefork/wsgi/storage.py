@@ -113,6 +113,8 @@ class InMemory:
         if chunks:
             self._pool.give_back(chunks)
 
+    __del__ = close
+
 
 class _Reader(io.RawIOBase):
     """Reads from pieces, until the request is over: an application that reads even later must not see the next one's body."""
@@ -214,3 +216,7 @@ class InFile:
             self._file.close()
         except OSError:
             return  # of writing, which nobody wants any more; the descriptor is closed all the same (close(2))
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):  # there was a place for it
+            self.close()

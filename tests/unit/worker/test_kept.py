@@ -81,7 +81,6 @@ def upload(client: Client, made: Station, number: int, pool: ChunkPool) -> bytes
         sender.join()
         made.until(lambda: not pool.out, "nobody has memory")
         assert pool.promise(100 * CHUNK_BYTES)  # and nothing is promised
-        pool.keep_promise(100 * CHUNK_BYTES)
 
 
 def with_pool(made: Station) -> ChunkPool:

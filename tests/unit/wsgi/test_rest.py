@@ -124,5 +124,7 @@ def test_what_lies_elsewhere_counts() -> None:
     assert not first.promise(3 * CHUNK_BYTES)
     second.close()
     assert first.promise(3 * CHUNK_BYTES)
+    del first  # of a request that was never begun
+    assert pool.promise(3 * CHUNK_BYTES)
     assert not SpooledBody(1000).promise(2000)  # no memory to share: a file
     assert not SpooledBody(1000, pool).promise(1000)  # small
