@@ -12,7 +12,6 @@
  * the classes when the worker starts, and a class that has none makes the worker do without this.
  */
 
-#define _GNU_SOURCE /* memmem(3) */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <structmember.h>
@@ -23,6 +22,8 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
+
+#include "_seat.h"
 
 #define RECV_BYTES 65536 /* as in worker/connection.py */
 #define COPY_BYTES 8192  /* up to that, one copy is cheaper than a second piece for the kernel */
@@ -35,6 +36,8 @@ enum {
     EXCHANGE_HANDLER, EXCHANGE_CONTEXT, EXCHANGE_REQUEST, EXCHANGE_OURS, EXCHANGE_ARRIVED, EXCHANGE_RESPONSE, EXCHANGE_BROKEN,
     EXCHANGE_EXTENSION_NS, EXCHANGE_BEGAN_NS,
     SENDER_OUTBOX, OUTBOX_EMPTY,
+    HANDLER_WRITE_OUT, HANDLER_STARTED_NS, HANDLER_QUEUED_NS, HANDLER_REQUEST, HANDLER_ENVIRON, HANDLER_RESPONSE,
+    HANDLER_BYTES_IN,
     RECEIVER_EXPECTS, RECEIVER_PENDING, RECEIVER_BASE,
     REQUEST_HEAD, REQUEST_ENVIRON, REQUEST_BODY, REQUEST_BEGUN,
     HEAD_LINE, HEAD_METHOD, HEAD_MINOR, HEAD_KEEP_ALIVE, HEAD_CONTENT_LENGTH, HEAD_CHUNKED,
@@ -58,6 +61,8 @@ static const struct {
     {"exchange", "_arrived"}, {"exchange", "response"}, {"exchange", "broken"}, {"exchange", "_extension_ns"},
     {"exchange", "_began_ns"},
     {"sender", "_outbox"}, {"outbox", "empty"},
+    {"handler", "_write_out"}, {"handler", "_started_ns"}, {"handler", "queued_ns"}, {"handler", "request"},
+    {"handler", "environ"}, {"handler", "_response"}, {"handler", "bytes_in"},
     {"receiver", "expects"}, {"receiver", "pending"}, {"receiver", "_base"},
     {"request", "head"}, {"request", "environ"}, {"request", "body"}, {"request", "begun"},
     {"request_head", "line"}, {"request_head", "method"}, {"request_head", "minor"}, {"request_head", "keep_alive"},
@@ -75,7 +80,7 @@ static const struct {
 enum {
     HOME, LOOP, EXECUTOR, STATIC, SEAT, APPLICATION, WATCHED, GATE, STAMP, LIMITS, WRITES_LOG,
     KEEPALIVE_S, WORTH_ASKING_S, NEVER,
-    PARSE_HEAD, CURRENT, BYTES_IO, SOCKET, BODY,
+    PARSE_HEAD, BUILD_HEAD, CURRENT, BYTES_IO, SOCKET, BODY,
     REQUEST, RESPONSE,
     EXPECTS_IDLE, PHASE_IDLE, PHASE_APPLICATION, READ, PROCEED, GATHER_BYTES, LAST_LINES,
     PARTS
@@ -84,15 +89,15 @@ enum {
 static const char *const part_names[PARTS] = {
     "home", "loop", "executor", "static", "seat", "application", "watched", "gate", "stamp", "limits", "writes_log",
     "keepalive_s", "worth_asking_s", "never",
-    "parse_head", "current", "bytes_io", "socket", "body",
+    "parse_head", "build_head", "current", "bytes_io", "socket", "body",
     "request", "response",
     "expects_idle", "phase_idle", "phase_application", "read", "proceed", "gather_bytes", "last_lines",
 };
 
 #define NAMES(X)                                                                                                       \
-    X(_feed) X(_end_of_input) X(_start) X(_run) X(_behind) X(close) X(settle) X(take) X(run) X(begin)    \
-    X(finish) X(suspend) X(add) X(raised) X(serves) X(as_input) X(size) X(_catch_up) X(log_end) X(wrapped) X(start_response)           \
-    X(early_hints) X(_write_out) X(_started_ns) X(request) X(environ) X(_response) X(queued_ns) X(bytes_in)     \
+    X(_feed) X(_end_of_input) X(_start) X(_run) X(_behind) X(close) X(settle) X(take) X(run) \
+    X(suspend) X(add) X(raised) X(serves) X(as_input) X(size) X(_catch_up) X(log_end) X(wrapped) X(start_response)           \
+    X(early_hints) X(write) X(on_event)                     \
     X(requests) X(keep_alive) X(backlog) X(now) X(behind_s) X(began_ns) X(send)
 
 typedef struct {
@@ -107,8 +112,9 @@ typedef struct {
     PyObject_HEAD
     PyObject *parts[PARTS];
     Py_ssize_t offsets[FIELDS];
-    PyTypeObject *connection_type;
+    PyTypeObject *connection_type, *start_response_type, *ear_type;
     Names names;
+    const SeatApi *seat_api;
     PyObject *last_due; /* of the gate, when it was looked at last */
     double keepalive_s, worth_asking_s;
     Py_ssize_t gather_bytes;
@@ -404,27 +410,27 @@ begin_response(FastPath *self, PyObject *exchange, PyObject *request, PyObject *
             PyErr_SetObject(PyExc_KeyError, names->remote_addr);
         return NULL;
     }
-    PyObject *step[] = {self->parts[SEAT], PEEK(head, HEAD_LINE), client, arrived};
-    if (set_new(handler, names->queued_ns, PyObject_VectorcallMethod(names->begin, step, 4, NULL)) < 0
-        || set_new(handler, names->_started_ns, PyLong_FromLongLong(now_ns())) < 0
-        || PyObject_SetAttr(handler, names->request, request) < 0 || PyObject_SetAttr(handler, names->environ, environ) < 0)
+    long long queued_ns =
+        self->seat_api->begin(self->parts[SEAT], PEEK(head, HEAD_LINE), client, PyFloat_AsDouble(arrived), 0);
+    if (queued_ns < 0 || put_new(PLACE(handler, HANDLER_QUEUED_NS), PyLong_FromLongLong(queued_ns)) < 0
+        || put_new(PLACE(handler, HANDLER_STARTED_NS), PyLong_FromLongLong(now_ns())) < 0)
         return NULL;
-    PyObject *write_out = PyObject_GetAttr(handler, names->_write_out);
+    put(PLACE(handler, HANDLER_REQUEST), request);
+    put(PLACE(handler, HANDLER_ENVIRON), environ);
     PyObject *keep_alive = PyObject_GetAttr(self->parts[HOME], names->keep_alive);
-    PyObject *response = NULL;
-    if (write_out != NULL && keep_alive != NULL) {
-        bool is_head = PyUnicode_Compare(PEEK(head, HEAD_METHOD), names->head) == 0;
-        bool stays = keep_alive == Py_True && IS_TRUE(head, HEAD_KEEP_ALIVE);
-        PyObject *arguments[] = {self->parts[STAMP], write_out, PEEK(head, HEAD_MINOR), is_head ? Py_True : Py_False,
-                                 stays ? Py_True : Py_False};
-        response = PyObject_Vectorcall(self->parts[RESPONSE], arguments, 5, NULL);
-    }
-    Py_XDECREF(write_out);
-    Py_XDECREF(keep_alive);
+    if (keep_alive == NULL)
+        return NULL;
+    bool stays = keep_alive == Py_True && IS_TRUE(head, HEAD_KEEP_ALIVE);
+    Py_DECREF(keep_alive);
+    bool is_head = PyUnicode_Compare(PEEK(head, HEAD_METHOD), names->head) == 0;
+    PyObject *arguments[] = {self->parts[STAMP], PEEK(handler, HANDLER_WRITE_OUT), PEEK(head, HEAD_MINOR),
+                             is_head ? Py_True : Py_False, stays ? Py_True : Py_False};
+    PyObject *response = PyObject_Vectorcall(self->parts[RESPONSE], arguments, 5, NULL);
     if (response == NULL)
         return NULL;
     put(PLACE(exchange, EXCHANGE_RESPONSE), response);
-    if (PyObject_SetAttr(handler, names->_response, response) < 0 || done_with(PyContextVar_Set(self->parts[CURRENT], response)) < 0
+    put(PLACE(handler, HANDLER_RESPONSE), response);
+    if (done_with(PyContextVar_Set(self->parts[CURRENT], response)) < 0
         || set_item_new(environ, names->wsgi_early_hints, PyObject_GetAttr(response, names->early_hints)) < 0)
         Py_CLEAR(response);
     return response;
@@ -453,6 +459,92 @@ call_application(FastPath *self, PyObject *environ, PyObject *start_response)
     return result;
 }
 
+/* What the application gets as `start_response`: Response.start_response, without a step of Python where that is called once, with a
+ * status and a list. */
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc call;
+    FastPath *path;
+    PyObject *response;
+} StartResponse;
+
+static PyObject *
+start_response_call(PyObject *callable, PyObject *const *arguments, size_t flags, PyObject *names)
+{
+    StartResponse *me = (StartResponse *)callable;
+    FastPath *self = me->path;
+    PyObject *response = me->response;
+    if (PyVectorcall_NARGS(flags) != 2 || names != NULL || PEEK(response, RESPONSE_HEAD) != Py_None
+        || IS_TRUE(response, RESPONSE_DONE)) {
+        PyObject *method = PyObject_GetAttr(response, self->names.start_response);
+        if (method == NULL)
+            return NULL;
+        PyObject *result = PyObject_Vectorcall(method, arguments, PyVectorcall_NARGS(flags), names);
+        Py_DECREF(method);
+        return result;
+    }
+    PyObject *head = PyObject_Vectorcall(self->parts[BUILD_HEAD], arguments, 2, NULL);
+    if (head == NULL)
+        return NULL;
+    put(PLACE(response, RESPONSE_STATUS), PEEK(head, ANSWER_STATUS));
+    put_new(PLACE(response, RESPONSE_HEAD), head);
+    return PyObject_GetAttr(response, self->names.write);
+}
+
+static PyObject *
+make_start_response(FastPath *self, PyObject *response)
+{
+    StartResponse *me = PyObject_GC_New(StartResponse, self->start_response_type);
+    if (me == NULL)
+        return NULL;
+    me->call = start_response_call;
+    me->path = (FastPath *)Py_NewRef(self);
+    me->response = Py_NewRef(response);
+    PyObject_GC_Track(me);
+    return (PyObject *)me;
+}
+
+static int
+start_response_traverse(StartResponse *me, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(me));
+    Py_VISIT(me->path);
+    Py_VISIT(me->response);
+    return 0;
+}
+
+static void
+start_response_dealloc(StartResponse *me)
+{
+    PyTypeObject *type = Py_TYPE(me);
+    PyObject_GC_UnTrack(me);
+    Py_DECREF(me->path);
+    Py_DECREF(me->response);
+    PyObject_GC_Del(me);
+    Py_DECREF(type);
+}
+
+static PyMemberDef start_response_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(StartResponse, call), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot start_response_slots[] = {
+    {Py_tp_dealloc, start_response_dealloc},
+    {Py_tp_traverse, start_response_traverse},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_members, start_response_members},
+    {0, NULL},
+};
+
+static PyType_Spec start_response_spec = {
+    "prefork._fastpath.StartResponse",
+    sizeof(StartResponse),
+    0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    start_response_slots,
+};
+
 /* `wsgi.input`, then the application. What it returned (owned), or NULL with an exception that is answered with a 500. */
 static PyObject *
 run_application(FastPath *self, PyObject *request, PyObject *response)
@@ -462,7 +554,7 @@ run_application(FastPath *self, PyObject *request, PyObject *response)
                                        : PyObject_CallMethodNoArgs(body, self->names.as_input);
     if (set_item_new(environ, self->names.wsgi_input, stream) < 0)
         return NULL;
-    PyObject *start_response = PyObject_GetAttr(response, self->names.start_response);
+    PyObject *start_response = make_start_response(self, response);
     if (start_response == NULL)
         return NULL;
     PyObject *result = call_application(self, environ, start_response);
@@ -613,27 +705,25 @@ end_response(FastPath *self, PyObject *exchange, PyObject *request, PyObject *re
 {
     const Names *names = &self->names;
     PyObject *handler = PEEK(exchange, EXCHANGE_HANDLER), *body = PEEK(request, REQUEST_BODY);
-    PyObject *status = PEEK(response, RESPONSE_STATUS), *body_bytes = PEEK(response, RESPONSE_BODY_BYTES);
     PyObject *bytes_in = body == Py_None ? Py_NewRef(names->zero) : PyObject_GetAttr(body, names->size);
     if (bytes_in == NULL)
         return -1;
-    int result = PyObject_SetAttr(handler, names->bytes_in, bytes_in);
-    if (!result && self->writes_log) {
+    int result = 0;
+    put(PLACE(handler, HANDLER_BYTES_IN), bytes_in);
+    if (self->writes_log) {
         PyObject *arguments[] = {handler, response};
         result = done_with(PyObject_VectorcallMethod(names->log_end, arguments, 2, NULL));
     }
     if (!result && body != Py_None)
         result = done_with(PyObject_CallMethodNoArgs(body, names->close));
     put(PLACE(response, RESPONSE_ENDED), Py_True);
+    put(PLACE(handler, HANDLER_REQUEST), Py_None);
+    put(PLACE(handler, HANDLER_RESPONSE), Py_None);
     if (!result)
-        result = PyObject_SetAttr(handler, names->request, Py_None) < 0 || PyObject_SetAttr(handler, names->_response, Py_None) < 0
-                         || set_new(handler, names->environ, PyDict_New()) < 0
-                     ? -1
-                     : 0;
-    if (!result) {
-        PyObject *arguments[] = {self->parts[SEAT], status, body_bytes, bytes_in};
-        result = done_with(PyObject_VectorcallMethod(names->finish, arguments, 4, NULL));
-    }
+        result = put_new(PLACE(handler, HANDLER_ENVIRON), PyDict_New());
+    if (!result)
+        self->seat_api->finish(self->parts[SEAT], PyLong_AsLong(PEEK(response, RESPONSE_STATUS)),
+                               PyLong_AsLongLong(PEEK(response, RESPONSE_BODY_BYTES)), PyLong_AsLongLong(bytes_in), 0);
     Py_DECREF(bytes_in);
     return result;
 }
@@ -793,6 +883,95 @@ fastpath_read(FastPath *self, PyObject *connection)
     Py_RETURN_NONE;
 }
 
+/* What epoll's news of one connection is told to: `read` between two requests, else Connection.on_event. */
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc call;
+    FastPath *path;
+    PyObject *connection;
+} Ear;
+
+static PyObject *
+ear_call(PyObject *callable, PyObject *const *arguments, size_t flags, PyObject *names)
+{
+    Ear *me = (Ear *)callable;
+    FastPath *self = me->path;
+    if (PyVectorcall_NARGS(flags) != 1 || names != NULL) {
+        PyErr_SetString(PyExc_TypeError, "it takes the events");
+        return NULL;
+    }
+    /* The loop may drop this one meanwhile, and with it the connection. */
+    PyObject *connection = Py_NewRef(me->connection), *result;
+    if (!IS_TRUE(connection, CONNECTION_BUSY) && PEEK(connection, CONNECTION_PHASE) == self->parts[PHASE_IDLE])
+        result = fastpath_read(self, connection);
+    else
+        result = PyObject_CallMethodOneArg(connection, self->names.on_event, arguments[0]);
+    Py_DECREF(connection);
+    return result;
+}
+
+static int
+ear_traverse(Ear *me, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(me));
+    Py_VISIT(me->path);
+    Py_VISIT(me->connection);
+    return 0;
+}
+
+static void
+ear_dealloc(Ear *me)
+{
+    PyTypeObject *type = Py_TYPE(me);
+    PyObject_GC_UnTrack(me);
+    Py_DECREF(me->path);
+    Py_DECREF(me->connection);
+    PyObject_GC_Del(me);
+    Py_DECREF(type);
+}
+
+static PyMemberDef ear_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(Ear, call), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot ear_slots[] = {
+    {Py_tp_dealloc, ear_dealloc},
+    {Py_tp_traverse, ear_traverse},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_members, ear_members},
+    {0, NULL},
+};
+
+static PyType_Spec ear_spec = {
+    "prefork._fastpath.Ear",
+    sizeof(Ear),
+    0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    ear_slots,
+};
+
+PyDoc_STRVAR(ear_doc,
+"ear(connection, /)\n--\n\n"
+"What the loop is to call for this connection.");
+
+static PyObject *
+fastpath_ear(FastPath *self, PyObject *connection)
+{
+    if (Py_TYPE(connection) != self->connection_type) {
+        PyErr_SetString(PyExc_TypeError, "ear() takes a Connection");
+        return NULL;
+    }
+    Ear *me = PyObject_GC_New(Ear, self->ear_type);
+    if (me == NULL)
+        return NULL;
+    me->call = ear_call;
+    me->path = (FastPath *)Py_NewRef(self);
+    me->connection = Py_NewRef(connection);
+    PyObject_GC_Track(me);
+    return (PyObject *)me;
+}
+
 /* The type ------------------------------------------------------------------------------------------------------- */
 
 static int
@@ -858,6 +1037,9 @@ take_parts(FastPath *self, PyObject *parts)
     self->worth_asking_s = PyFloat_AsDouble(self->parts[WORTH_ASKING_S]);
     self->gather_bytes = PyLong_AsSsize_t(self->parts[GATHER_BYTES]);
     self->read = PyLong_AsLong(self->parts[READ]);
+    self->seat_api = PyCapsule_Import(SEAT_API_NAME, 0);
+    if (self->seat_api != NULL && !Py_IS_TYPE(self->parts[SEAT], self->seat_api->type))
+        PyErr_SetString(PyExc_TypeError, "the seat is Python's");
     return PyErr_Occurred() ? -1 : 0;
 }
 
@@ -877,6 +1059,12 @@ fastpath_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
         return NULL;
     }
     self->connection_type = (PyTypeObject *)Py_NewRef(connection);
+    self->start_response_type = (PyTypeObject *)PyType_FromSpec(&start_response_spec);
+    self->ear_type = (PyTypeObject *)PyType_FromSpec(&ear_spec);
+    if (self->start_response_type == NULL || self->ear_type == NULL) {
+        Py_DECREF(self);
+        return NULL;
+    }
     self->last_due = Py_NewRef(Py_None);
     return (PyObject *)self;
 }
@@ -886,6 +1074,8 @@ fastpath_traverse(FastPath *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->connection_type);
+    Py_VISIT(self->start_response_type);
+    Py_VISIT(self->ear_type);
     for (int part = 0; part < PARTS; part++)
         Py_VISIT(self->parts[part]);
     return 0;
@@ -897,6 +1087,8 @@ fastpath_clear(FastPath *self)
     for (int part = 0; part < PARTS; part++)
         Py_CLEAR(self->parts[part]);
     Py_CLEAR(self->connection_type);
+    Py_CLEAR(self->start_response_type);
+    Py_CLEAR(self->ear_type);
     return 0;
 }
 
@@ -916,6 +1108,7 @@ fastpath_dealloc(FastPath *self)
 
 static PyMethodDef fastpath_methods[] = {
     {"read", (PyCFunction)fastpath_read, METH_O, read_doc},
+    {"ear", (PyCFunction)fastpath_ear, METH_O, ear_doc},
     {NULL, NULL, 0, NULL},
 };
 

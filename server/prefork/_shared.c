@@ -18,6 +18,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "_seat.h"
+
 /* The layout of a seat, in units of eight bytes; see ipc/seat.py and ipc/totals.py. */
 enum {
     SEAT_BYTES = 2048,
@@ -161,24 +163,17 @@ write_text(uint64_t *field, size_t room, const char *text, Py_ssize_t size)
     memset((char *)field + length, 0, room - length);
 }
 
-static PyObject *
-seat_begin(Seat *self, PyObject *const *arguments, Py_ssize_t count)
+static long long
+begin_step(PyObject *seat, PyObject *line_text, PyObject *client_text, double arrived_s, unsigned long long extension_ns)
 {
-    if (!has_arguments("begin", count, 2, 4))
-        return NULL;
+    Seat *self = (Seat *)seat;
     Py_ssize_t line_size, client_size;
-    const char *line = PyUnicode_AsUTF8AndSize(arguments[0], &line_size);
+    const char *line = PyUnicode_AsUTF8AndSize(line_text, &line_size);
     if (line == NULL)
-        return NULL;
-    const char *client = PyUnicode_AsUTF8AndSize(arguments[1], &client_size);
+        return -1;
+    const char *client = PyUnicode_AsUTF8AndSize(client_text, &client_size);
     if (client == NULL)
-        return NULL;
-    double arrived_s = count > 2 ? PyFloat_AsDouble(arguments[2]) : 0.0;
-    if (arrived_s == -1.0 && PyErr_Occurred())
-        return NULL;
-    unsigned long long extension_ns = count > 3 ? PyLong_AsUnsignedLongLong(arguments[3]) : 0;
-    if (extension_ns == (unsigned long long)-1 && PyErr_Occurred())
-        return NULL;
+        return -1;
 
     uint64_t *fields = self->fields;
     uint64_t number = ++self->number;
@@ -191,13 +186,28 @@ seat_begin(Seat *self, PyObject *const *arguments, Py_ssize_t count)
     write_text(&fields[CLIENT], CLIENT_BYTES, client, client_size);
     __atomic_store_n(&fields[NUMBER_AFTER], number, __ATOMIC_RELEASE);
     if (!(arrived_s > 0.0))
-        return PyLong_FromLong(0);
+        return 0;
     int64_t queued = arrived_s < 9e9 ? now - (int64_t)(arrived_s * 1e9) : 0;
     if (queued < 0)
         queued = 0;
     add(&fields[QUEUED_SUM], (uint64_t)queued);
     add(&fields[QUEUED + bucket(queued)], 1);
-    return PyLong_FromLongLong(queued);
+    return queued;
+}
+
+static PyObject *
+seat_begin(Seat *self, PyObject *const *arguments, Py_ssize_t count)
+{
+    if (!has_arguments("begin", count, 2, 4))
+        return NULL;
+    double arrived_s = count > 2 ? PyFloat_AsDouble(arguments[2]) : 0.0;
+    if (arrived_s == -1.0 && PyErr_Occurred())
+        return NULL;
+    unsigned long long extension_ns = count > 3 ? PyLong_AsUnsignedLongLong(arguments[3]) : 0;
+    if (extension_ns == (unsigned long long)-1 && PyErr_Occurred())
+        return NULL;
+    long long queued = begin_step((PyObject *)self, arguments[0], arguments[1], arrived_s, extension_ns);
+    return queued < 0 ? NULL : PyLong_FromLongLong(queued);
 }
 
 static PyObject *
@@ -225,6 +235,21 @@ seat_suspend(Seat *self, PyObject *Py_UNUSED(nothing))
     return PyLong_FromUnsignedLongLong(self->fields[EXTENSION]);
 }
 
+static void
+finish_step(PyObject *seat, long long status, long long bytes_out, long long bytes_in, long long began_ns)
+{
+    Seat *self = (Seat *)seat;
+    uint64_t *fields = self->fields;
+    int64_t now = now_ns(), began = began_ns ? began_ns : self->began_ns;
+    if (status >= 100 && status < 1000)
+        add(&fields[CLASSES + status / 100 - 1], 1);
+    add(&fields[BYTES_IN], (uint64_t)bytes_in);
+    add(&fields[BYTES_OUT], (uint64_t)bytes_out);
+    add(&fields[BUSY], (uint64_t)(now - self->began_ns));
+    add(&fields[DURATION + bucket(now - began)], 1);
+    __atomic_store_n(&fields[FINISHED], self->number, __ATOMIC_RELEASE);
+}
+
 static PyObject *
 seat_finish(Seat *self, PyObject *const *arguments, Py_ssize_t count)
 {
@@ -236,15 +261,7 @@ seat_finish(Seat *self, PyObject *const *arguments, Py_ssize_t count)
         if (has_failed(numbers[i]))
             return NULL;
     }
-    uint64_t *fields = self->fields;
-    int64_t now = now_ns(), began = numbers[3] ? numbers[3] : self->began_ns;
-    if (numbers[0] >= 100 && numbers[0] < 1000)
-        add(&fields[CLASSES + numbers[0] / 100 - 1], 1);
-    add(&fields[BYTES_IN], (uint64_t)numbers[2]);
-    add(&fields[BYTES_OUT], (uint64_t)numbers[1]);
-    add(&fields[BUSY], (uint64_t)(now - self->began_ns));
-    add(&fields[DURATION + bucket(now - began)], 1);
-    __atomic_store_n(&fields[FINISHED], self->number, __ATOMIC_RELEASE);
+    finish_step((PyObject *)self, numbers[0], numbers[1], numbers[2], numbers[3]);
     Py_RETURN_NONE;
 }
 
@@ -511,6 +528,23 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static SeatApi seat_api = {NULL, begin_step, finish_step};
+
+static int
+add_seat_api(PyObject *module)
+{
+    PyObject *type = PyObject_GetAttrString(module, "Seat");
+    if (type == NULL)
+        return -1;
+    Py_XSETREF(seat_api.type, (PyTypeObject *)type); /* kept for ever, as the capsule may be */
+    PyObject *capsule = PyCapsule_New(&seat_api, SEAT_API_NAME, NULL);
+    if (capsule == NULL)
+        return -1;
+    int added = PyModule_AddObjectRef(module, "SEAT_API", capsule);
+    Py_DECREF(capsule);
+    return added;
+}
+
 static int
 exec_module(PyObject *module)
 {
@@ -524,6 +558,8 @@ exec_module(PyObject *module)
         if (added < 0)
             return -1;
     }
+    if (add_seat_api(module) < 0)
+        return -1;
     PyObject *layout = Py_BuildValue("(iiiiiiiiiiiiii)", SEAT_BYTES, LINE_BYTES, CLIENT_BYTES, NUMBER_AFTER, THREAD, WANTED,
                                      FINISHED, CLASSES, BYTES_IN, DURATION, QUEUED, SEAT_END, FIRST_OCTAVE, LAST_OCTAVE);
     if (layout == NULL)

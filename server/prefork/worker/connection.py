@@ -592,7 +592,8 @@ class Connection:
                 if self._events:
                     self._home.loop.modify(self._fd, events)
                 else:
-                    self._home.loop.add(self._fd, events, self.on_event)
+                    ear = self._home.ear
+                    self._home.loop.add(self._fd, events, self.on_event if ear is None else ear(self))
             except OSError as error:
                 self._cannot_wait(error)
                 return

@@ -90,6 +90,9 @@ class Connections:
         """Runs what is served without the application."""
         self.static: StaticFiles | None = None
         self.fast_read: Callable[[Connection], None] | None = None
+        self.ear: Callable[[Connection], Callable[[int], None]] | None = None
+        """Makes what is told the news of one connection, and uses the former; None: its `on_event` is."""
+        self.static: StaticFiles | None = None
         """Reads and answers ordinary requests (see `fastpath`); None: Python does it."""
         self.chunks: ChunkPool | None = None
         """Memory for bodies above `body_memory`; None: they go to files."""

@@ -149,7 +149,7 @@ class Exchange:
                     raise broken
                 assert response is not None
                 if step is ABANDON:
-                    dropped = self.lost
+                    dropped, self.lost = self.lost, None
                 elif not sender.pump(response, handler.pull, seat):
                     self._extension_ns = seat.suspend()
                     if not began_ns:

@@ -20,8 +20,8 @@ import msgspec
 from prefork.http.head import parse_head
 from prefork.http.receiver import Expects, Request, RequestReceiver
 from prefork.http.request_line import RequestHead
-from prefork.http.response import ResponseHead
-from prefork.ipc.seat import Seat
+from prefork.http.response import ResponseHead, build_head
+from prefork.ipc.seat import Seat, SeatInPython
 from prefork.speedups import fastpath
 from prefork.worker.arrival import WORTH_ASKING_S
 from prefork.worker.connection import Connection, Phase
@@ -51,11 +51,15 @@ _CLASSES: dict[str, type] = {
     "response_head": ResponseHead,
     "stamp": HeaderStamp,
     "gate": MainGate,
+    "handler": WSGIRequestHandler,
 }
 """Where the fields are that it reads and writes."""
 
-_REPLACED = ("respond", "raised", "run_wsgi", "make_environ", "pull", "end", "log_end", "let_go", "begin")
-"""Methods of the handler that it stands for. (`log_request` it calls.)"""
+_REPLACED = (
+    *("respond", "raised", "run_wsgi", "make_environ", "pull", "end", "log_end", "let_go", "begin"),
+    *WSGIRequestHandler.__slots__,
+)
+"""Methods of the handler that it stands for, and fields that it writes. (`log_request` it calls.)"""
 
 
 class Parts(msgspec.Struct):
@@ -74,6 +78,7 @@ class Parts(msgspec.Struct):
     writes_log: bool
     keepalive_s: float
     parse_head: object = parse_head
+    build_head: object = build_head
     request: object = Request
     response: object = Response
     body: object = SpooledBody
@@ -93,7 +98,7 @@ class Parts(msgspec.Struct):
 
 def use_fast_path(home: Connections, seat: Seat) -> None:
     """Has `home` read and answer ordinary requests that way, if it can. `seat`: of the calling thread, which runs everything."""
-    if fastpath is None or home.shedding is not None or home.on_claim is not None:
+    if fastpath is None or Seat is SeatInPython or home.shedding is not None or home.on_claim is not None:
         return
     if home.clock is not time.monotonic:  # it asks the kernel
         return
@@ -120,7 +125,7 @@ def use_fast_path(home: Connections, seat: Seat) -> None:
         keepalive_s=home.times.keepalive_s,
     )
     made: Any = fastpath.FastPath(parts, _CLASSES)
-    home.fast_read = made.read
+    home.fast_read, home.ear = made.read, made.ear
 
 
 def _overrides(handler_class: type[WSGIRequestHandler], names: tuple[str, ...] | list[str]) -> bool:

@@ -32,6 +32,21 @@ _monotonic_ns, _BytesIO, _set_current = time.monotonic_ns, io.BytesIO, current.s
 class WSGIRequestHandler:
     """Serves the requests of one connection. Subclass it and override any of the methods without underscore."""
 
+    __slots__ = (
+        "_response",
+        "_started_ns",
+        "_write_out",
+        "bytes_in",
+        "client_address",
+        "duration_ns",
+        "environ",
+        "failure",
+        "failures",
+        "queued_ns",
+        "request",
+        "server",
+    )
+
     server_version = f"prefork/{__version__}"
     """SERVER_SOFTWARE, and what `version_string` says."""
 
