@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from prefork.errors import PreforkError
-from prefork.settings.tomltext import value as toml_value
 
 _SERVER = "prefork.zygote.main"
 
@@ -48,6 +47,8 @@ def command_line(
     chosen = dict(options)
     if path:
         chosen.setdefault("app.path", list(path))
+    from prefork.settings.tomltext import value as toml_value  # not in zygotes, which never come here
+
     for key, each in chosen.items():
         arguments += ["--set", f"{key}={toml_value(each)}"]
     return arguments

@@ -6,13 +6,14 @@ two-digit year, which the caller brings.
 
 from __future__ import annotations
 
-import calendar
 import re
 from collections.abc import Sequence
+from datetime import date
 
 _MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAY_NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, 1)}
+_EPOCH = date(1970, 1, 1).toordinal()
 _SHORT_DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _LONG_DAY = "(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday)"
 _TIME = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
@@ -41,13 +42,14 @@ def parse_date(text: str, now_year: int = 2000) -> int | None:
         year += now_year // 100 * 100
         if year > now_year + 50:
             year -= 100
-    month, day = _MONTHS[match["month"]], int(match["day"])
-    hour, minute, second = int(match["hour"]), int(match["minute"]), int(match["second"])
-    if not (year >= 1 and 1 <= day <= calendar.monthrange(year, month)[1]):
+    try:
+        days = date(year, _MONTHS[match["month"]], int(match["day"])).toordinal() - _EPOCH
+    except ValueError:  # no such day
         return None
+    hour, minute, second = int(match["hour"]), int(match["minute"]), int(match["second"])
     if hour > 23 or minute > 59 or second > 60:  # 60: a leap second
         return None
-    return calendar.timegm((year, month, day, hour, minute, second))
+    return ((days * 24 + hour) * 60 + minute) * 60 + second
 
 
 def format_date(moment: Sequence[int]) -> str:

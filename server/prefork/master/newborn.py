@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import _socket
 import os
-import signal
 import sys
 
 from prefork.master import spawning
+from prefork.master.spawning import SIGINT
 from prefork.variables import HANDOVER, environment_for_children
 
 TYPE_CHECKING = False
@@ -47,7 +47,7 @@ is off until all of ours are imported: that makes no garbage."""
 NO_BOOT_FD = "-1"
 """What the zygote is told comes over its channel."""
 
-BLOCKED = (signal.SIGINT,)
+BLOCKED = (SIGINT,)
 """Ctrl-C in a terminal is for the whole foreground group: a traceback from the middle of an import helps nobody. A zygote lets it
 in when it has a handler that does nothing."""
 

@@ -7,11 +7,16 @@ Must not know: what the programs are.
 from __future__ import annotations
 
 import os
-import signal
+from importlib import import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+_signal = import_module("_signal")
+"""The part of `signal` that is written in C. The other makes an Enum of it: 3 ms in which no zygote is started."""
+
+SIGINT: int = _signal.SIGINT
 
 
 def spawn(
@@ -35,13 +40,13 @@ def spawn(
         dict(environment),
         file_actions=actions,
         setsigmask=blocked,
-        setsigdef=signal.valid_signals(),
+        setsigdef=_signal.valid_signals(),
     )
 
 
 def end(pid: int) -> None:
     """Kill a child of ours that nobody knows, and collect it."""
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, _signal.SIGKILL)
     os.waitpid(pid, 0)
 
 

@@ -6,10 +6,14 @@ zygote finds out).
 
 from __future__ import annotations
 
-import ast
 import re
+from keyword import iskeyword
+from typing import TYPE_CHECKING
 
 from prefork.settings.kinds.text import Text
+
+if TYPE_CHECKING:
+    import ast
 
 _DOTTED = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 
@@ -24,6 +28,10 @@ def is_application_reference(text: str) -> bool:
     module, _, expression = text.partition(":")
     if not re.fullmatch(_DOTTED, module):
         return False
+    if all(name.isidentifier() and not iskeyword(name) for name in expression.split(".")):
+        return True
+    import ast  # for few; it costs a start a millisecond
+
     try:
         node = ast.parse(expression, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: hundreds of parentheses
@@ -39,6 +47,8 @@ def is_application_reference(text: str) -> bool:
 
 
 def _is_literal(node: ast.expr) -> bool:
+    import ast
+
     try:
         ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
