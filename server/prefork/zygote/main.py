@@ -108,6 +108,9 @@ def _import_ours() -> None:
     public = importlib.import_module("prefork")
     for name in set(public.__all__) - public.DEVELOPMENT:
         getattr(public, name)
+    # Out of the collector's sight at once: its first run, and the one before the fork, would look at all that and find nothing.
+    gc.freeze()
+    gc.enable()
 
 
 def _prepare(boot: Boot, channel: Channel, environment: Mapping[str, str]) -> _Image:
@@ -122,7 +125,6 @@ def _prepare(boot: Boot, channel: Channel, environment: Mapping[str, str]) -> _I
         os.umask(settings.server.umask)
     # Before the fork, so that all workers share the keys of session tickets; before the application can break anything.
     context = _tls_context(boot)
-    gc.enable()
     # Before the first line of the application, and before chdir: what root may enter, this user may not.
     Identity(boot.uid, boot.gid, tuple(boot.groups)).drop()
     hygiene.die_with_parent(boot.master_pid)
