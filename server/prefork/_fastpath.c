@@ -310,8 +310,14 @@ read_request(FastPath *self, PyObject *connection, Input *input)
         if (bare && end + 4 == input->size) {
             PyObject *arguments[] = {head, environ};
             request = PyObject_Vectorcall(self->parts[REQUEST], arguments, 2, NULL);
-        } else
-            request = read_behind(self, connection, head, environ, input, end + 4);
+        } else {
+            Py_ssize_t at = end + 4;
+            if (!bare && input->data == NULL) { /* only the body: one that is complete is then kept as it is */
+                *input = (Input){input->start + at, input->size - at, NULL};
+                at = 0;
+            }
+            request = read_behind(self, connection, head, environ, input, at);
+        }
     }
     Py_XDECREF(head);
     Py_XDECREF(block);
