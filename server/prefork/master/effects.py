@@ -13,6 +13,7 @@ from prefork.ipc.boot import STACKS_SIGNAL
 from prefork.ipc.channel import Channel
 from prefork.ipc.messages import Drain, Exit, ReopenLogs, Spawn, Stop
 from prefork.master import actions, events
+from prefork.master.courtesy import Courtesy
 from prefork.master.generations import Generations
 from prefork.master.links import Links
 from prefork.master.load import LoadMeter
@@ -44,6 +45,7 @@ class Effects:
         self._last_orders = last_orders
         self._clock = clock
         self._load_meter = LoadMeter(pool, generations, clock)
+        self.courtesy = Courtesy(clock)
 
     def carry_out(self, action: actions.Action) -> Iterable[events.Event]:
         """Do it. The state has recorded it already."""
@@ -75,7 +77,7 @@ class Effects:
             case actions.KillZygote():
                 self._signal_zygote(action.generation, signal.SIGKILL)
             case actions.BeginReload():
-                return [self._generations.reload()]
+                return [self._begin_reload()]
             case actions.BeginRestart():
                 return [self._generations.restart()]
             case actions.BeginRollback():
@@ -117,9 +119,18 @@ class Effects:
                 if channel is not None:
                     channel.send(message, fds)
 
+    def _begin_reload(self) -> events.Event:
+        started = self._generations.reload()
+        if isinstance(started, events.GenerationStarted) and self._pool.active is not None:
+            self.courtesy.step_back(started.zygote_pid, same_user=started.same_user)
+        return started
+
     def _try_upgrade(self) -> events.Event:
         timeout_s = self._generations.in_force.settings.workers.boot_timeout
-        return self._upgrade.begin(timeout_s, self._clock())
+        tried = self._upgrade.begin(timeout_s, self._clock())
+        if isinstance(tried, events.UpgradeTried):
+            self.courtesy.step_back(tried.pid, same_user=True)
+        return tried
 
     def _kill_trial(self) -> None:
         if self._pool.trial is not None:
@@ -127,6 +138,10 @@ class Effects:
 
     def _spawn(self, action: actions.SpawnWorker) -> list[events.Event]:
         zygote = self._links.zygotes.get(action.generation)
+        pid = self._pool.generations[action.generation].zygote_pid
+        if pid is not None:
+            # Workers inherit how it is scheduled.
+            self.courtesy.come_back(pid)
         ours, theirs = Channel.pair()
         row = self._generations.row_for(action.worker, action.slot, action.generation)
         metrics = self._generations.region_for(action.worker, action.slot, action.generation)

@@ -19,6 +19,8 @@ class GenerationStarted(msgspec.Struct, frozen=True):
     limits: Limits
     zygote_pid: int
     restart: bool = False
+    same_user: bool = True
+    """As ours."""
 
 
 class StartRefused(msgspec.Struct, frozen=True):

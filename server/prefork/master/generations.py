@@ -98,7 +98,9 @@ class Generations:
             max_memory_hard=resources.memory_limit(workers.max_memory_hard),
             bounds=resources.worker_bounds,
         )
-        return GenerationStarted(resources.worker_count, limits, launched.pid, restart)
+        return GenerationStarted(
+            resources.worker_count, limits, launched.pid, restart, resources.identity.is_current
+        )
 
     def reload(self) -> GenerationStarted | StartRefused:
         """Settings are read, checked and compared; what is new is opened; a zygote starts. Or nothing of it."""

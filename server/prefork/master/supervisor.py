@@ -149,12 +149,15 @@ class Supervisor:
         # Before reaping: last words come before the death they explain.
         self._receive()
         ended = self._processes.reap(self._receive)
+        for each in ended:
+            self._effects.courtesy.forget(each.pid)
         self._happened(self._ended(exit) for exit in ended if not self._status_keeper.ended(exit))
         # After the reaping: it signals only those who are there.
         self._happened(self._overseer.look())
         self._desk.turn()
         self._statsd.turn()
         self._queue_watch.turn()
+        self._effects.courtesy.turn()
         # Last: a sign of life is for a turn that came to its end.
         self._service.turn()
 
@@ -176,6 +179,7 @@ class Supervisor:
             self._service.deadline,
             self._statsd.deadline,
             self._queue_watch.deadline,
+            self._effects.courtesy.deadline,
         )
         deadline = min((each for each in times if each is not None), default=None)
         if deadline is None:

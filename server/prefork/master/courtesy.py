@@ -1,0 +1,139 @@
+"""Whoever imports while others serve gets the processor when nobody else wants it.
+
+Owns: which processes step back (the zygote of a reload, the trial of an upgrade), whether there is a way back, and when they come
+back. Runs in: master. Must not know: generations, why a process was started.
+
+An import takes a processor for whole slices of the scheduler, and a worker that is woken meanwhile waits for the end of one: 3 to
+4 ms instead of 0.1. A process under SCHED_IDLE is set aside at once (sched(7)). To leave that policy takes CAP_SYS_NICE or
+RLIMIT_NICE (sched_setscheduler(2)); without them nobody steps back, for workers would be born under it. Where others leave
+nothing, a process that steps back gets nothing: one that is not getting on comes back, ready or not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from prefork.master.cpu import cpu_s
+
+LOOK_EVERY_S = 0.5
+
+GETS_ON = 0.3
+"""The share of a processor with which a process goes on stepping back. An import that waits for something else has less as well,
+and is in nobody's way."""
+
+_CAP_SYS_NICE = 1 << 23
+"""capability.h"""
+
+_ALL_USERS = ["0", "0", "4294967295"]
+"""What /proc/self/uid_map says outside of user namespaces (user_namespaces(7)); the kernel asks for a capability there."""
+
+
+def has_way_back(status: str, uid_map: str, nice_limit: int, niceness: int, *, same_user: bool) -> bool:
+    """Whether a process of ours that is put under SCHED_IDLE can be put back, by us.
+
+    `status`, `uid_map`: /proc/self/status, /proc/self/uid_map. `nice_limit`: RLIMIT_NICE, which is 20 minus the lowest nice value
+    (getrlimit(2)), and counts for processes of the `same_user` alone.
+    """
+    effective = next((line for line in status.splitlines() if line.startswith("CapEff:")), "CapEff: 0")
+    may = bool(int(effective.split()[1], 16) & _CAP_SYS_NICE) and uid_map.split() == _ALL_USERS
+    unlimited = nice_limit == resource.RLIM_INFINITY
+    return may or (same_user and (unlimited or nice_limit >= 20 - niceness))
+
+
+class _Guest(msgspec.Struct):
+    """One that has stepped back."""
+
+    look_at: float
+    cpu_s: float
+
+
+class Courtesy:
+    """One for the master; `turn` in each turn of its loop."""
+
+    def __init__(self, clock: Callable[[], float], way_back: Callable[[bool], bool] | None = None) -> None:
+        """`way_back`: `has_way_back` of this process, given whether it is about the same user."""
+        self._clock = clock
+        self._way_back = way_back or _has_way_back
+        self._guests: dict[int, _Guest] = {}
+
+    @property
+    def deadline(self) -> float | None:
+        """When to call `turn` although nothing happens; None: never."""
+        return min((guest.look_at for guest in self._guests.values()), default=None)
+
+    def step_back(self, pid: int, *, same_user: bool) -> None:
+        """This child of ours, and what it starts, waits until nobody else wants the processor."""
+        if os.sched_getscheduler(0) != os.SCHED_OTHER or not self._way_back(same_user):
+            return
+        try:
+            os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
+        except OSError:
+            # Forbidden by a filter of system calls, say.
+            return
+        self._guests[pid] = _Guest(self._clock() + LOOK_EVERY_S, _cpu_s(pid))
+
+    def come_back(self, pid: int) -> None:
+        """It is needed now, with all that it has started. Harmless for others.
+
+        The kernel is asked, not remembered: after an upgrade the program that had it step back is gone.
+        """
+        self._guests.pop(pid, None)
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            for each in _family(pid):
+                _put_back(each)
+
+    def turn(self) -> None:
+        """Those who do not get on come back."""
+        now = self._clock()
+        for pid, guest in list(self._guests.items()):
+            if now < guest.look_at:
+                continue
+            used_s = _cpu_s(pid)
+            if used_s - guest.cpu_s < GETS_ON * (now - guest.look_at + LOOK_EVERY_S):
+                self.come_back(pid)
+            else:
+                guest.look_at, guest.cpu_s = now + LOOK_EVERY_S, used_s
+
+    def forget(self, pid: int) -> None:
+        """It has ended: its number may be another's from now on."""
+        self._guests.pop(pid, None)
+
+
+def _family(pid: int) -> Iterator[int]:
+    """It and its descendants, those that are there."""
+    yield pid
+    try:
+        lists = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    except OSError:
+        # It has gone.
+        return
+    for children in lists:
+        for child in children.split():
+            yield from _family(int(child))
+
+
+def _cpu_s(pid: int) -> float:
+    return sum(cpu_s(each) or 0.0 for each in _family(pid))
+
+
+def _put_back(pid: int) -> None:
+    # It may have gone.
+    with contextlib.suppress(OSError):
+        if os.sched_getscheduler(pid) == os.SCHED_IDLE:
+            os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
+
+
+def _has_way_back(same_user: bool) -> bool:
+    return has_way_back(
+        Path("/proc/self/status").read_text(),
+        Path("/proc/self/uid_map").read_text(),
+        resource.getrlimit(resource.RLIMIT_NICE)[0],
+        os.getpriority(os.PRIO_PROCESS, 0),
+        same_user=same_user,
+    )
