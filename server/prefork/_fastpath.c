@@ -17,6 +17,8 @@
 #include <structmember.h>
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -32,11 +34,12 @@
 enum {
     CONNECTION_EXECUTOR, CONNECTION_EXCHANGE, CONNECTION_RECEIVER, CONNECTION_SENDER, CONNECTION_SOCK, CONNECTION_FD,
     CONNECTION_RECV, CONNECTION_CORRECT, CONNECTION_SERVED, CONNECTION_NUMBER, CONNECTION_EVENTS, CONNECTION_CLIENT_CLOSES,
-    CONNECTION_PHASE, CONNECTION_BUSY, CONNECTION_DEADLINE, CONNECTION_BUCKET, CONNECTION_PARKED,
+    CONNECTION_KEPT, CONNECTION_PHASE, CONNECTION_BUSY, CONNECTION_DEADLINE, CONNECTION_BUCKET, CONNECTION_PARKED,
     EXCHANGE_HANDLER, EXCHANGE_CONTEXT, EXCHANGE_REQUEST, EXCHANGE_OURS, EXCHANGE_ARRIVED, EXCHANGE_RESPONSE, EXCHANGE_BROKEN,
     EXCHANGE_EXTENSION_NS, EXCHANGE_BEGAN_NS,
-    SENDER_OUTBOX, OUTBOX_EMPTY,
-    HANDLER_WRITE_OUT, HANDLER_STARTED_NS, HANDLER_QUEUED_NS, HANDLER_REQUEST, HANDLER_ENVIRON, HANDLER_RESPONSE,
+    EXCHANGE_SOCK, EXCHANGE_RECEIVER, EXCHANGE_SENDER,
+    SENDER_SOCK, SENDER_OUTBOX, OUTBOX_EMPTY, OUTBOX_PARTS,
+    HANDLER_CLIENT_ADDRESS, HANDLER_WRITE_OUT, HANDLER_STARTED_NS, HANDLER_QUEUED_NS, HANDLER_REQUEST, HANDLER_ENVIRON, HANDLER_RESPONSE,
     HANDLER_BYTES_IN,
     RECEIVER_EXPECTS, RECEIVER_PENDING, RECEIVER_BASE,
     REQUEST_HEAD, REQUEST_ENVIRON, REQUEST_BODY, REQUEST_BEGUN,
@@ -55,13 +58,14 @@ static const struct {
     {"connection", "_executor"}, {"connection", "_exchange"}, {"connection", "_receiver"}, {"connection", "_sender"},
     {"connection", "_sock"}, {"connection", "_fd"}, {"connection", "_recv"}, {"connection", "_correct"},
     {"connection", "_served"}, {"connection", "_number"}, {"connection", "_events"}, {"connection", "_client_closes"},
-    {"connection", "phase"}, {"connection", "busy"}, {"connection", "deadline"}, {"connection", "bucket"},
+    {"connection", "_kept"}, {"connection", "phase"}, {"connection", "busy"}, {"connection", "deadline"}, {"connection", "bucket"},
     {"connection", "parked"},
     {"exchange", "_handler"}, {"exchange", "_context"}, {"exchange", "_request"}, {"exchange", "_ours"},
     {"exchange", "_arrived"}, {"exchange", "response"}, {"exchange", "broken"}, {"exchange", "_extension_ns"},
     {"exchange", "_began_ns"},
-    {"sender", "_outbox"}, {"outbox", "empty"},
-    {"handler", "_write_out"}, {"handler", "_started_ns"}, {"handler", "queued_ns"}, {"handler", "request"},
+    {"exchange", "_sock"}, {"exchange", "_receiver"}, {"exchange", "_sender"},
+    {"sender", "_sock"}, {"sender", "_outbox"}, {"outbox", "empty"}, {"outbox", "_parts"},
+    {"handler", "client_address"}, {"handler", "_write_out"}, {"handler", "_started_ns"}, {"handler", "queued_ns"}, {"handler", "request"},
     {"handler", "environ"}, {"handler", "_response"}, {"handler", "bytes_in"},
     {"receiver", "expects"}, {"receiver", "pending"}, {"receiver", "_base"},
     {"request", "head"}, {"request", "environ"}, {"request", "body"}, {"request", "begun"},
@@ -78,26 +82,29 @@ static const struct {
 
 /* What Python hands over, by the names of `worker.fastpath.Parts`. */
 enum {
-    HOME, LOOP, EXECUTOR, STATIC, SEAT, APPLICATION, WATCHED, GATE, STAMP, LIMITS, WRITES_LOG,
+    HOME, CONTEXT, LOOP, EXECUTOR, STATIC, SEAT, APPLICATION, WATCHED, GATE, STAMP, LIMITS, WRITES_LOG,
     KEEPALIVE_S, WORTH_ASKING_S, NEVER,
     PARSE_HEAD, BUILD_HEAD, CURRENT, BYTES_IO, SOCKET, BODY,
     REQUEST, RESPONSE,
-    EXPECTS_IDLE, PHASE_IDLE, PHASE_APPLICATION, READ, PROCEED, GATHER_BYTES, LAST_LINES,
+    TICK_S, LAST_DATA_AT, HEADER_S, DEQUE, MODEL, HANDLER_CLASS,
+    EXPECTS_IDLE, PHASE_IDLE, PHASE_APPLICATION, PHASE_CLOSED, READ, PROCEED, GATHER_BYTES, LAST_LINES,
     PARTS
 };
 
 static const char *const part_names[PARTS] = {
-    "home", "loop", "executor", "static", "seat", "application", "watched", "gate", "stamp", "limits", "writes_log",
+    "home", "context", "loop", "executor", "static", "seat", "application", "watched", "gate", "stamp", "limits", "writes_log",
     "keepalive_s", "worth_asking_s", "never",
     "parse_head", "build_head", "current", "bytes_io", "socket", "body",
     "request", "response",
-    "expects_idle", "phase_idle", "phase_application", "read", "proceed", "gather_bytes", "last_lines",
+    "tick_s", "last_data_at", "header_s", "deque", "model", "handler_class",
+    "expects_idle", "phase_idle", "phase_application", "phase_closed", "read", "proceed", "gather_bytes", "last_lines",
 };
 
 #define NAMES(X)                                                                                                       \
-    X(_feed) X(_end_of_input) X(_start) X(_run) X(_behind) X(close) X(settle) X(take) X(run) \
+    X(_feed) X(_end_of_input) X(_start) X(_run) X(_behind) X(close) X(settle) X(run) \
     X(suspend) X(add) X(raised) X(serves) X(as_input) X(size) X(_catch_up) X(log_end) X(wrapped) X(start_response)           \
-    X(early_hints) X(write) X(on_event)                     \
+    X(early_hints) X(write) X(on_event) X(write_through) X(fileno) X(recv) X(forget) X(closed)      \
+    X(_forget_events) X(opened)                                                                                        \
     X(requests) X(keep_alive) X(backlog) X(now) X(behind_s) X(began_ns) X(send)
 
 typedef struct {
@@ -116,7 +123,8 @@ typedef struct {
     Names names;
     const SeatApi *seat_api;
     PyObject *last_due; /* of the gate, when it was looked at last */
-    double keepalive_s, worth_asking_s;
+    double keepalive_s, worth_asking_s, tick_s, header_s;
+    socklen_t last_data_at;
     Py_ssize_t gather_bytes;
     long read;
     bool writes_log, has_gate;
@@ -340,31 +348,42 @@ is_static(FastPath *self, PyObject *request)
     return ours;
 }
 
+/* Seconds since the last bytes of this client arrived, as net.tcp_info has it. */
+static double
+last_data_received_s(FastPath *self, PyObject *connection)
+{
+    char info[256];
+    socklen_t size = self->last_data_at + 4;
+    uint32_t milliseconds;
+    if (size > sizeof info
+        || getsockopt((int)PyLong_AsLong(PEEK(connection, CONNECTION_FD)), IPPROTO_TCP, TCP_INFO, info, &size) < 0
+        || size < self->last_data_at + 4)
+        return 0.0;
+    memcpy(&milliseconds, info + self->last_data_at, 4);
+    return milliseconds / 1000.0;
+}
+
 /* As Exchange.take for the application's: since when the request has waited. New reference; NULL with an exception. */
 static PyObject *
-take(FastPath *self, PyObject *connection, PyObject *request, bool first)
+take(FastPath *self, PyObject *connection, bool first)
 {
     PyObject *exchange = PEEK(connection, CONNECTION_EXCHANGE);
-    PyObject *behind = PyObject_GetAttr(self->parts[LOOP], self->names.behind_s);
-    if (behind == NULL)
-        return NULL;
-    bool ask = PyFloat_AsDouble(behind) >= self->worth_asking_s;
-    Py_DECREF(behind);
-    if (first && !ask) {
-        PyObject *backlog = PyObject_GetAttr(self->parts[HOME], self->names.backlog);
-        if (backlog == NULL)
-            return NULL;
-        ask = backlog != Py_False;
-        Py_DECREF(backlog);
-    }
-    if (ask) {
-        PyObject *arguments[] = {exchange, request, first ? Py_True : Py_False, Py_False};
-        if (done_with(PyObject_VectorcallMethod(self->names.take, arguments, 4, NULL)) < 0)
-            return NULL;
-        put(PLACE(exchange, EXCHANGE_REQUEST), Py_None);
-        return Py_NewRef(PEEK(exchange, EXCHANGE_ARRIVED));
-    }
     PyObject *now = PyObject_GetAttr(self->parts[LOOP], self->names.now);
+    PyObject *behind = PyObject_GetAttr(self->parts[LOOP], self->names.behind_s);
+    PyObject *backlog = PyObject_GetAttr(self->parts[HOME], self->names.backlog);
+    if (now != NULL && behind != NULL && backlog != NULL
+        && (PyFloat_AsDouble(behind) >= self->worth_asking_s || (first && backlog != Py_False))) {
+        double waited_s = last_data_received_s(self, connection), arrived_s = (double)now_ns() * 1e-9 - waited_s;
+        if (first) /* those behind this one in the queue of the listener have waited less */
+            PyObject_SetAttr(self->parts[HOME], self->names.backlog,
+                             waited_s > self->tick_s && arrived_s < PyFloat_AsDouble(now) ? Py_True : Py_False);
+        if (waited_s > self->tick_s && arrived_s < PyFloat_AsDouble(now))
+            put_new(&now, PyFloat_FromDouble(arrived_s));
+    }
+    Py_XDECREF(behind);
+    Py_XDECREF(backlog);
+    if (PyErr_Occurred())
+        Py_CLEAR(now);
     if (now == NULL)
         return NULL;
     put(PLACE(exchange, EXCHANGE_OURS), Py_None);
@@ -780,6 +799,24 @@ respond(FastPath *self, PyObject *connection, PyObject *request, PyObject *arriv
     return outcome;
 }
 
+/* As Connection.settle and `_say_goodbye`, where the client has nothing more to say. */
+static int
+close_in_peace(FastPath *self, PyObject *connection)
+{
+    put(PLACE(PEEK(connection, CONNECTION_EXCHANGE), EXCHANGE_RESPONSE), Py_None);
+    put(PLACE(connection, CONNECTION_BUSY), Py_False);
+    put(PLACE(connection, CONNECTION_PHASE), self->parts[PHASE_CLOSED]);
+    if (PyObject_IsTrue(PEEK(connection, CONNECTION_BUCKET))
+        && done_with(PyObject_CallMethodOneArg(self->parts[LOOP], self->names.forget, connection)) < 0)
+        return -1;
+    if (PyLong_AsLong(PEEK(connection, CONNECTION_EVENTS))
+        && done_with(PyObject_CallMethodNoArgs(connection, self->names._forget_events)) < 0)
+        return -1;
+    if (done_with(PyObject_CallMethodNoArgs(PEEK(connection, CONNECTION_SOCK), self->names.close)) < 0)
+        return -1;
+    return done_with(PyObject_CallMethodOneArg(self->parts[HOME], self->names.closed, connection));
+}
+
 /* As Connection._rest_without_loop, and `settle` where that says no. */
 static int
 rest(FastPath *self, PyObject *connection)
@@ -787,8 +824,12 @@ rest(FastPath *self, PyObject *connection)
     PyObject *exchange = PEEK(connection, CONNECTION_EXCHANGE), *receiver = PEEK(connection, CONNECTION_RECEIVER);
     put(PLACE(exchange, EXCHANGE_CONTEXT), Py_None);
     double deadline = (double)now_ns() * 1e-9 + self->keepalive_s;
-    bool stays = IS_TRUE(PEEK(exchange, EXCHANGE_RESPONSE), RESPONSE_KEEP_ALIVE)
-                 && PyBytes_GET_SIZE(PEEK(receiver, RECEIVER_PENDING)) == 0
+    bool pending = PyBytes_GET_SIZE(PEEK(receiver, RECEIVER_PENDING)) != 0;
+    bool keep_alive = IS_TRUE(PEEK(exchange, EXCHANGE_RESPONSE), RESPONSE_KEEP_ALIVE);
+    if (!keep_alive && !pending && IS_TRUE(connection, CONNECTION_CLIENT_CLOSES)
+        && PEEK(receiver, RECEIVER_EXPECTS) == self->parts[EXPECTS_IDLE] && PEEK(connection, CONNECTION_KEPT) == Py_None)
+        return close_in_peace(self, connection);
+    bool stays = keep_alive && !pending
                  && PyLong_AsLong(PEEK(connection, CONNECTION_EVENTS)) == self->read
                  && PyFloat_AsDouble(PEEK(connection, CONNECTION_BUCKET)) <= deadline + 1
                  && !IS_TRUE(connection, CONNECTION_PARKED);
@@ -841,7 +882,7 @@ start(FastPath *self, PyObject *connection, PyObject *request)
         PyObject *arguments[] = {connection, request, first};
         return ours < 0 ? -1 : done_with(PyObject_VectorcallMethod(self->names._run, arguments, 3, NULL));
     }
-    PyObject *arrived = take(self, connection, request, served == 1);
+    PyObject *arrived = take(self, connection, served == 1);
     if (arrived == NULL)
         return -1;
     put(PLACE(connection, CONNECTION_EXECUTOR), self->parts[EXECUTOR]);
@@ -887,6 +928,92 @@ fastpath_read(FastPath *self, PyObject *connection)
     if (result < 0)
         return NULL;
     Py_RETURN_NONE;
+}
+
+/* New connections ------------------------------------------------------------------------------------------------- */
+
+/* A new object with the same values in its slots: what the constructor of its class makes of nothing in particular. */
+static PyObject *
+copy_of(PyObject *model)
+{
+    PyTypeObject *type = Py_TYPE(model);
+    PyObject *made = type->tp_alloc(type, 0);
+    if (made == NULL)
+        return NULL;
+    for (Py_ssize_t at = sizeof(PyObject); at + (Py_ssize_t)sizeof(PyObject *) <= type->tp_basicsize; at += sizeof(PyObject *))
+        *(PyObject **)((char *)made + at) = Py_XNewRef(*(PyObject **)((char *)model + at));
+    return made;
+}
+
+/* As the constructor of the handler. */
+static PyObject *
+make_handler(FastPath *self, PyObject *model, PyObject *sender, PyObject *peer)
+{
+    PyObject *write_out = PyObject_GetAttr(sender, self->names.write_through), *handler = NULL;
+    if (write_out == NULL)
+        return NULL;
+    if (self->parts[HANDLER_CLASS] != Py_None) { /* a subclass with a constructor, or a dictionary, of its own */
+        PyObject *arguments[] = {self->parts[CONTEXT], peer, write_out};
+        handler = PyObject_Vectorcall(self->parts[HANDLER_CLASS], arguments, 3, NULL);
+    } else if ((handler = copy_of(model)) != NULL) {
+        put(PLACE(handler, HANDLER_CLIENT_ADDRESS), peer);
+        put(PLACE(handler, HANDLER_WRITE_OUT), write_out);
+        if (put_new(PLACE(handler, HANDLER_ENVIRON), PyDict_New()) < 0)
+            Py_CLEAR(handler);
+    }
+    Py_DECREF(write_out);
+    return handler;
+}
+
+/* Sender and outbox, receiver, exchange and handler, as the constructor of the connection makes them. */
+static int
+furnish(FastPath *self, PyObject *connection, PyObject *sock, PyObject *peer, PyObject *environ)
+{
+    PyObject *model = self->parts[MODEL], *sender, *receiver, *exchange, *handler, *outbox;
+    if (put_new(PLACE(connection, CONNECTION_SENDER), copy_of(PEEK(model, CONNECTION_SENDER))) < 0
+        || put_new(PLACE(connection, CONNECTION_RECEIVER), copy_of(PEEK(model, CONNECTION_RECEIVER))) < 0
+        || put_new(PLACE(connection, CONNECTION_EXCHANGE), copy_of(PEEK(model, CONNECTION_EXCHANGE))) < 0)
+        return -1;
+    sender = PEEK(connection, CONNECTION_SENDER);
+    receiver = PEEK(connection, CONNECTION_RECEIVER);
+    exchange = PEEK(connection, CONNECTION_EXCHANGE);
+    put(PLACE(sender, SENDER_SOCK), sock);
+    put(PLACE(receiver, RECEIVER_BASE), environ);
+    outbox = copy_of(PEEK(sender, SENDER_OUTBOX));
+    if (put_new(PLACE(sender, SENDER_OUTBOX), outbox) < 0
+        || put_new(PLACE(outbox, OUTBOX_PARTS), PyObject_CallNoArgs(self->parts[DEQUE])) < 0)
+        return -1;
+    put(PLACE(exchange, EXCHANGE_SOCK), sock);
+    put(PLACE(exchange, EXCHANGE_RECEIVER), receiver);
+    put(PLACE(exchange, EXCHANGE_SENDER), sender);
+    handler = make_handler(self, PEEK(exchange, EXCHANGE_HANDLER), sender, peer);
+    return put_new(PLACE(exchange, EXCHANGE_HANDLER), handler);
+}
+
+PyDoc_STRVAR(connect_doc,
+"connect(sock, peer, environ, correct, /)\n--\n\n"
+"As Connection(home, sock, peer, environ, correct). Loop thread.");
+
+static PyObject *
+fastpath_connect(FastPath *self, PyObject *const *arguments, Py_ssize_t count)
+{
+    if (count != 4) {
+        PyErr_SetString(PyExc_TypeError, "connect() takes four arguments");
+        return NULL;
+    }
+    PyObject *sock = arguments[0], *connection = copy_of(self->parts[MODEL]);
+    if (connection == NULL)
+        return NULL;
+    put(PLACE(connection, CONNECTION_SOCK), sock);
+    put(PLACE(connection, CONNECTION_CORRECT), arguments[3]);
+    double deadline = (double)now_ns() * 1e-9 + self->header_s;
+    if (put_new(PLACE(connection, CONNECTION_FD), PyObject_CallMethodNoArgs(sock, self->names.fileno)) < 0
+        || put_new(PLACE(connection, CONNECTION_RECV), PyObject_GetAttr(sock, self->names.recv)) < 0
+        || put_new(PLACE(connection, CONNECTION_NUMBER), PyObject_GetAttr(self->parts[HOME], self->names.opened)) < 0
+        || put_new(PLACE(connection, CONNECTION_DEADLINE), PyFloat_FromDouble(deadline)) < 0
+        || furnish(self, connection, sock, arguments[1], arguments[2]) < 0)
+        Py_CLEAR(connection);
+    return connection;
 }
 
 /* What epoll's news of one connection is told to: `read` between two requests, else Connection.on_event. */
@@ -1041,6 +1168,9 @@ take_parts(FastPath *self, PyObject *parts)
     self->writes_log = self->parts[WRITES_LOG] == Py_True;
     self->keepalive_s = PyFloat_AsDouble(self->parts[KEEPALIVE_S]);
     self->worth_asking_s = PyFloat_AsDouble(self->parts[WORTH_ASKING_S]);
+    self->tick_s = PyFloat_AsDouble(self->parts[TICK_S]);
+    self->header_s = PyFloat_AsDouble(self->parts[HEADER_S]);
+    self->last_data_at = (socklen_t)PyLong_AsLong(self->parts[LAST_DATA_AT]);
     self->gather_bytes = PyLong_AsSsize_t(self->parts[GATHER_BYTES]);
     self->read = PyLong_AsLong(self->parts[READ]);
     self->seat_api = PyCapsule_Import(SEAT_API_NAME, 0);
@@ -1115,6 +1245,7 @@ fastpath_dealloc(FastPath *self)
 static PyMethodDef fastpath_methods[] = {
     {"read", (PyCFunction)fastpath_read, METH_O, read_doc},
     {"ear", (PyCFunction)fastpath_ear, METH_O, ear_doc},
+    {"connect", (PyCFunction)(void (*)(void))fastpath_connect, METH_FASTCALL, connect_doc},
     {NULL, NULL, 0, NULL},
 };
 

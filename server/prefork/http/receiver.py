@@ -66,6 +66,8 @@ _IDLE, _HEAD, _BODY, _NOTHING = (
 )
 _HEAD_END = b"\r\n\r\n"
 _CR = 0x0D
+_NOTHING_TO_DECODE = FixedDecoder(0)
+"""What stands there until there is a body; it is never fed."""
 
 
 class RequestReceiver:
@@ -109,7 +111,7 @@ class RequestReceiver:
         self._line_end = -1  # where the request line of the partial head ends; -1: not here yet
         self._head: RequestHead | None = None  # of the request whose body is arriving,
         self._environ: dict[str, Any] = {}
-        self._decoder: FixedDecoder | ChunkedDecoder = FixedDecoder(0)
+        self._decoder: FixedDecoder | ChunkedDecoder = _NOTHING_TO_DECODE
         self._body: BodySink | None = None
         self._error: ProtocolError | None = None
         self._refused = b""  # how the request begins that was refused before its head was understood

@@ -23,7 +23,8 @@ _QUEUE_AT = 24
 the kernel's net/ipv4/tcp.c)."""
 
 _LAST_DATA_RECV = struct.Struct("@I")
-_LAST_DATA_RECV_AT = 52
+LAST_DATA_RECV_AT = 52
+"""tcpi_last_data_recv, milliseconds."""
 
 
 def last_data_received_s(sock: HasOptions) -> float:
@@ -32,12 +33,12 @@ def last_data_received_s(sock: HasOptions) -> float:
     In steps of a tick of the kernel's clock (1 to 10 ms). Without any data it counts from the handshake. About 0.9 microseconds.
     """
     try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECV_AT + 4)
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, LAST_DATA_RECV_AT + 4)
     except OSError:
         return 0.0
-    if len(info) < _LAST_DATA_RECV_AT + 4:
+    if len(info) < LAST_DATA_RECV_AT + 4:
         return 0.0
-    (milliseconds,) = _LAST_DATA_RECV.unpack_from(info, _LAST_DATA_RECV_AT)
+    (milliseconds,) = _LAST_DATA_RECV.unpack_from(info, LAST_DATA_RECV_AT)
     return float(milliseconds) / 1000.0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from functools import partial
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Any
 
@@ -88,12 +89,13 @@ class Connections:
         self.executor: Executor
         self.inline = InlineExecutor()
         """Runs what is served without the application."""
-        self.static: StaticFiles | None = None
         self.fast_read: Callable[[Connection], None] | None = None
+        """Reads and answers ordinary requests (see `fastpath`); None: Python does it."""
         self.ear: Callable[[Connection], Callable[[int], None]] | None = None
         """Makes what is told the news of one connection, and uses the former; None: its `on_event` is."""
+        self.connect: Callable[..., Connection] = partial(Connection, self)
+        """(sock, peer, environ, correct): makes a connection."""
         self.static: StaticFiles | None = None
-        """Reads and answers ordinary requests (see `fastpath`); None: Python does it."""
         self.chunks: ChunkPool | None = None
         """Memory for bodies above `body_memory`; None: they go to files."""
         self.keeper = Keeper()
@@ -152,7 +154,7 @@ class Connections:
     ) -> Connection | None:
         self.opened += 1
         try:
-            connection = Connection(self, sock, peer, environ, correct)
+            connection = self.connect(sock, peer, environ, correct)
         except Exception as error:  # noqa: BLE001 - the constructor of a handler's subclass
             sock.close()
             self.on_room()  # it may have arrived before, and counted

@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import socket
 import time
-from typing import Any
+from collections import deque
 
 import msgspec
 
@@ -22,8 +22,9 @@ from prefork.http.receiver import Expects, Request, RequestReceiver
 from prefork.http.request_line import RequestHead
 from prefork.http.response import ResponseHead, build_head
 from prefork.ipc.seat import Seat, SeatInPython
+from prefork.net.tcp_info import LAST_DATA_RECV_AT
 from prefork.speedups import fastpath
-from prefork.worker.arrival import WORTH_ASKING_S
+from prefork.worker.arrival import TICK_S, WORTH_ASKING_S
 from prefork.worker.connection import Connection, Phase
 from prefork.worker.connections import Connections
 from prefork.worker.exchange import Exchange
@@ -66,6 +67,7 @@ class Parts(msgspec.Struct):
     """What it works with. The names are those of `_fastpath.c`."""
 
     home: Connections
+    context: object
     loop: object
     executor: object
     static: object
@@ -77,6 +79,11 @@ class Parts(msgspec.Struct):
     limits: object
     writes_log: bool
     keepalive_s: float
+    header_s: float
+    model: Connection
+    """One as it is when it is new; those to come are copied from it."""
+    handler_class: type[WSGIRequestHandler] | None
+    """Called for each connection; None: copied, too."""
     parse_head: object = parse_head
     build_head: object = build_head
     request: object = Request
@@ -87,12 +94,16 @@ class Parts(msgspec.Struct):
     socket: object = socket.socket
     never: float = NEVER
     worth_asking_s: float = WORTH_ASKING_S
+    tick_s: float = TICK_S
+    last_data_at: int = LAST_DATA_RECV_AT
+    deque: object = deque
     gather_bytes: int = GATHER_BYTES
     last_lines: bytes = LAST_LINES
     read: int = READ
     expects_idle: object = Expects.IDLE
     phase_idle: object = Phase.IDLE
     phase_application: object = Phase.APPLICATION
+    phase_closed: object = Phase.CLOSED
     proceed: object = Step.PROCEED
 
 
@@ -112,6 +123,7 @@ def use_fast_path(home: Connections, seat: Seat) -> None:
         return
     parts = Parts(
         home=home,
+        context=context,
         loop=home.loop,
         executor=home.executor,
         static=home.static,
@@ -123,9 +135,22 @@ def use_fast_path(home: Connections, seat: Seat) -> None:
         limits=home.limits,
         writes_log=context.access is not None or _overrides(home.handler_class, ["log_request"]),
         keepalive_s=home.times.keepalive_s,
+        header_s=home.times.header_s,
+        model=_model(home),
+        handler_class=None if home.handler_class is WSGIRequestHandler else home.handler_class,
     )
-    made: Any = fastpath.FastPath(parts, _CLASSES)
-    home.fast_read, home.ear = made.read, made.ear
+    made = fastpath.FastPath(parts, _CLASSES)
+    home.fast_read, home.ear, home.connect = made.read, made.ear, made.connect
+
+
+def _model(home: Connections) -> Connection:
+    """A new connection, with a socket that leads nowhere, and a handler that is nobody's."""
+    wanted, home.handler_class = home.handler_class, WSGIRequestHandler
+    try:
+        with socket.socket(socket.AF_UNIX) as nowhere:
+            return Connection(home, nowhere, None, {})
+    finally:
+        home.handler_class = wanted
 
 
 def _overrides(handler_class: type[WSGIRequestHandler], names: tuple[str, ...] | list[str]) -> bool:

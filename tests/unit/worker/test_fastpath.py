@@ -16,7 +16,7 @@ import pytest
 from prefork.errors import RequestTimeout
 from prefork.ipc.seat import here
 from prefork.speedups import fastpath
-from prefork.worker.connection import Phase
+from prefork.worker.connection import Connection, Phase
 from prefork.worker.fastpath import use_fast_path
 from prefork.worker.interruption import Interruptions
 from prefork.worker.outbox import MEMORY_BYTES
@@ -329,6 +329,80 @@ def test_requests_and_applications_at_random() -> None:
             if fast:
                 expected = found
         assert found == expected, (sequence, sendings)
+
+
+# Connections --------------------------------------------------------------------------------------------------------------
+
+
+def slots_of(thing: object) -> dict[str, Any]:
+    names = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
+    return {name: getattr(thing, name) for name in names}
+
+
+PARTS = {"_exchange", "_receiver", "_sender", "_handler", "_outbox"}
+
+
+def parts_of(connection: object) -> dict[str, Any]:
+    """The connection and all objects that are its own, by name."""
+    found = {"connection": connection}
+    for name in ("_exchange", "_receiver", "_sender"):
+        found[name] = getattr(connection, name)
+    found["_handler"] = found["_exchange"]._handler
+    found["_outbox"] = found["_sender"]._outbox
+    return found
+
+
+def test_a_connection_is_made_as_the_constructor_makes_it() -> None:
+    with station(hello) as made, socket.socket() as sock:
+        peer, environ = ("192.0.2.1", 4711), {"REMOTE_ADDR": "192.0.2.1"}
+
+        def correct(environ: dict[str, Any]) -> None:
+            pass
+
+        made.connections.opened = 17
+        arguments = (sock, peer, environ, correct)
+        copied = parts_of(made.connections.connect(*arguments))
+        built = parts_of(Connection(made.connections, *arguments))
+        other = parts_of(made.connections.connect(*arguments))
+        for name, part in built.items():
+            assert type(copied[name]) is type(part)
+            assert copied[name] is not other[name]
+            expected, found, third = slots_of(part), slots_of(copied[name]), slots_of(other[name])
+            for field, value in expected.items():
+                got = found[field]
+                if field in PARTS:
+                    assert got is copied[field], "its own, not the model's"
+                elif field == "deadline":
+                    assert abs(got - value) < 5
+                elif field == "_write_out":
+                    assert got.__self__ is copied["_sender"]
+                else:
+                    assert got == value, (name, field)
+                    assert type(got) is type(value), (name, field)
+                mutable = isinstance(got, dict | list | set) or type(got).__name__ == "deque"
+                if mutable and not (name == "_receiver" and field in ("_base", "_environ")):
+                    assert got is not third[field], f"{name}.{field} would be shared by all connections"
+
+
+def test_a_handler_with_a_constructor_of_its_own() -> None:
+    made_by: list[object] = []
+
+    class Handler(WSGIRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            made_by.append(self.client_address)
+            if len(made_by) == 2:
+                raise ValueError("not today")
+
+    with station(ordinary, handler_class=Handler) as made:
+        assert made.connections.fast_read is not None
+        assert made_by == []
+        first = made.connect()
+        assert first.ask(GET).endswith(b"/a")
+        assert made.connect().ended()
+        assert "handler_failed" in made.log.events
+        assert made.connect().ask(GET).endswith(b"/a")
+    assert len(made_by) == 3
 
 
 # Single points ------------------------------------------------------------------------------------------------------------
