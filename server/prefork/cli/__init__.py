@@ -31,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         from prefork.cli.entry import main as run
 
         run(given)
+    except KeyboardInterrupt:
+        # In the middle of that import; `run` answers the others.
+        sys.exit(130)
     finally:
         forget_ahead()
 
