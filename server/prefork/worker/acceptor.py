@@ -57,8 +57,9 @@ MAX_PATIENCE_S = 0.008
 STALE_S = 0.2
 """Who has listened for so long owes nobody a turn: new connections would have been accepted."""
 
-MAX_SHARE = 64
-"""New connections that a worker takes together in such a turn, and has nobody to share them with."""
+MAX_SHARE = 16
+"""New connections that the only worker of a server takes together: each may bring a request with it, and the others wait
+meanwhile."""
 
 MAX_BATONS = 64
 """Batons that are passed on together: each costs a wake-up, and nobody needs more than there are workers."""
@@ -92,9 +93,12 @@ class Acceptor:
         log: EventLog,
         baton_fd: int | None = None,
         share: int = 1,
+        alone: bool = False,
     ) -> None:
         """`share`: how many new connections it takes at once from each listener while its threads are never free. As many as it
-        has threads: of several workers in that state each takes what it can do, and newcomers wait no longer than others."""
+        has threads: of several workers in that state each takes what it can do, and newcomers wait no longer than others.
+        `alone`: it has no siblings to share new connections with, and takes so many whenever it has had no time to look."""
+        self._alone = alone
         self._share = share
         self._loop = loop
         self._doors = {door.sock.fileno(): door for door in doors}
@@ -197,8 +201,10 @@ class Acceptor:
 
     def _callback(self, door: Door) -> Callable[[int], None]:
         def ready(_events: int) -> None:
-            # After the connections that are ready in the same turn: they came first.
-            self._loop.defer(lambda: self._accept(door))
+            # After the connections that are ready in the same turn: they came first. A loop that slept until now was woken by
+            # the first: a second look would find nobody.
+            at_once = self._share if self._alone and self._loop.behind_s else 1
+            self._loop.defer(lambda: self._accept(door, at_once))
 
         return ready
 
@@ -221,7 +227,7 @@ class Acceptor:
 
     # Accepting --------------------------------------------------------------------------------------------------
 
-    def _accept(self, door: Door) -> None:
+    def _accept(self, door: Door, at_once: int = 1) -> None:
         if not self._listening:
             return
         if self._executor.saturated:
@@ -231,10 +237,13 @@ class Acceptor:
             self._make_room(door)
         else:
             self._turn_of_new_at = NEVER
-            if self._accept_one(door):
+            while at_once and self._accept_one(door):
+                at_once -= 1
                 self._taken += 1
-                if self._taken >= STEP_BACK_AFTER and self._baton_fd is not None and self._listening:
-                    self._step_back(door)
+                if self._executor.saturated or len(self._connections) >= self._connections.maximum:
+                    break
+            if self._taken >= STEP_BACK_AFTER and self._baton_fd is not None and self._listening:
+                self._step_back(door)
 
     def _step_back(self, door: Door) -> None:
         """The others are woken before this worker now. Who comes in between is not lost: adding a descriptor looks whether it is

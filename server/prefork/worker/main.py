@@ -161,10 +161,12 @@ def _serve(
     use_fast_path(connections, here.seat)
     # Static files need no thread: the only worker of a server accepts for them also while every thread is busy. With siblings it
     # must not: a request for the application would wait here while another worker has a free thread.
-    alone = settings.workers.count == 1 and connections.static is not None
-    takers = connections.inline if alone else executor
-    share = MAX_SHARE if settings.workers.count == 1 else settings.workers.threads
-    acceptor = Acceptor(loop, doors, connections, takers, tell_when_free, context.log, boot.baton_fd, share)
+    only_one = settings.workers.count == 1
+    takers = connections.inline if only_one and connections.static is not None else executor
+    share = MAX_SHARE if only_one else settings.workers.threads
+    acceptor = Acceptor(
+        loop, doors, connections, takers, tell_when_free, context.log, boot.baton_fd, share, only_one
+    )
     hurries = settings.dev.enabled
     departure = Departure(loop, boot.channel, acceptor, connections, executor, boot.log, hurries=hurries)
     _handle_sigterm(boot, loop, departure)

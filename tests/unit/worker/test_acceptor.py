@@ -64,7 +64,7 @@ class Listening:
 class Front:
     """An acceptor with one listener, in a station."""
 
-    def __init__(self, made: Station, share: int = 1) -> None:
+    def __init__(self, made: Station, share: int = 1, alone: bool = False) -> None:
         self.made = made
         self.listener = Listening()
         self.executor = Executor()
@@ -81,6 +81,7 @@ class Front:
             made.log,
             self.baton,
             share,
+            alone,
         )
 
     def receive(self, sock: socket.socket, peer: object) -> None:
@@ -496,5 +497,49 @@ def test_so_many_new_connections_have_their_turn_together(share: int, maximum: i
                 front.acceptor.yield_when_saturated()
                 front.acceptor.yield_when_saturated()
                 assert front.listener.accepted == expected
+        finally:
+            front.close()
+
+
+@pytest.mark.parametrize(
+    ("alone", "behind_s", "maximum", "taken"),
+    [(True, 0.001, 20, 4), (True, 0.0, 20, 1), (False, 0.001, 20, 1), (True, 0.001, 3, 3)],
+    ids=["alone", "it slept", "with siblings", "no room for more"],
+)
+def test_new_connections_at_once(alone: bool, behind_s: float, maximum: int, taken: int) -> None:
+    with station(hello, clock=FakeClock(), maximum=maximum) as made:
+        front = Front(made, 4, alone)
+        try:
+            front.acceptor.resume()
+            for _ in range(6):
+                front.connect()
+            made.loop.behind_s = behind_s
+            front.acceptor._callback(next(iter(front.acceptor._doors.values())))(1)
+            made.loop._deferred.popleft()()
+            assert front.listener.accepted == taken
+        finally:
+            front.close()
+
+
+def test_no_more_new_connections_at_once_than_threads_are_free() -> None:
+    with station(hello, clock=FakeClock()) as made:
+        front = Front(made, 4, alone=True)
+        receive = front.receive
+
+        def receive_and_fill(sock: socket.socket, peer: object) -> None:
+            receive(sock, peer)
+            front.executor.saturated = front.listener.accepted == 2
+
+        front.acceptor._doors = {
+            fd: Door(door.sock, receive_and_fill) for fd, door in front.acceptor._doors.items()
+        }
+        try:
+            front.acceptor.resume()
+            for _ in range(6):
+                front.connect()
+            made.loop.behind_s = 0.001
+            front.acceptor._callback(next(iter(front.acceptor._doors.values())))(1)
+            made.loop._deferred.popleft()()
+            assert front.listener.accepted == 2
         finally:
             front.close()
