@@ -9,7 +9,6 @@ with the deadline of the process: boot_timeout, drain_timeout, or that of a proc
 
 from __future__ import annotations
 
-import inspect
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -54,6 +53,8 @@ def run_hooks(name: str, arguments: Mapping[str, object], timeout_s: float, log:
 
 
 def _call(function: Callable[..., Any], arguments: Mapping[str, object]) -> None:
+    import inspect  # for those who have hooks: it costs a start 3 ms
+
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # some functions in C have none

@@ -9,19 +9,23 @@ Arguments are literals (ast.literal_eval), never code: a target may come from a 
 
 from __future__ import annotations
 
-import ast
+import functools
 import importlib
-import inspect
 import sys
 import traceback
 from collections.abc import Callable
-from types import ModuleType
-from typing import Any, TypeVar
+from keyword import iskeyword
+from types import FunctionType, MethodType, ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from prefork.errors import BootError
 from prefork.wsgi.context import WSGIApplication as WSGIApplication
+
+if TYPE_CHECKING:
+    # Where they are needed, they are imported: together they cost every start 4 ms, and most targets need neither.
+    import ast
 
 _OURS = __file__
 
@@ -75,8 +79,13 @@ def parse_target(target: str) -> Target:
     module, colon, expression = target.partition(":")
     if not colon or not all(part.isidentifier() for part in module.split(".")):
         raise BootError("lookup", f"{target!r} is not of the form package.module:attribute")
+    name = expression.strip()
+    if name.isascii() and all(part.isidentifier() and not iskeyword(part) for part in name.split(".")):
+        return Target(module, name, None)
+    import ast
+
     try:
-        node = ast.parse(expression.strip(), mode="eval").body
+        node = ast.parse(name, mode="eval").body
     except SyntaxError as error:
         raise BootError("lookup", f"{target!r}: what follows the colon is no name: {error.msg}") from error
     arguments = None
@@ -123,6 +132,8 @@ def _describe_syntax_error(error: SyntaxError) -> str:
 
 
 def _literal_arguments(node: ast.Call, target: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    import ast
+
     try:
         positional = tuple(ast.literal_eval(argument) for argument in node.args)
         named = {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords if keyword.arg}
@@ -134,6 +145,8 @@ def _literal_arguments(node: ast.Call, target: str) -> tuple[tuple[Any, ...], di
 
 
 def _dotted(node: ast.expr, target: str) -> str:
+    import ast
+
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute):
@@ -189,13 +202,15 @@ def _check_callable(found: Any, target: str, parsed: Target) -> None:
         raise BootError(
             "callable", f"{target!r} is a {type(found).__name__}, not a callable WSGI application"
         )
-    call = inspect.getattr_static(type(found), "__call__", None)
-    if inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(call):
+    call = next((vars(each)["__call__"] for each in type(found).__mro__ if "__call__" in vars(each)), None)
+    if _is_async(found) or _is_async(call):
         raise BootError(
             "callable",
             f"{target!r} is an ASGI application (async def); this server runs WSGI, so wrap it (a2wsgi)",
         )
-    if parsed.arguments is None and inspect.isfunction(found):
+    if parsed.arguments is None and isinstance(found, FunctionType) and not _plainly_takes_two(found):
+        import inspect
+
         try:
             inspect.signature(found).bind({}, None)
         except TypeError as error:
@@ -203,6 +218,25 @@ def _check_callable(found: Any, target: str, parsed: Target) -> None:
             raise BootError(
                 "callable", f"{target!r} cannot be called as app(environ, start_response){hint}"
             ) from error
+
+
+def _is_async(function: object) -> bool:
+    """What `inspect.iscoroutinefunction` says, which is a great deal to import for one flag."""
+    if isinstance(function, MethodType):
+        function = function.__func__
+    while isinstance(function, functools.partial):
+        function = function.func
+    if not isinstance(function, FunctionType):
+        return False
+    # CO_COROUTINE; or what inspect.markcoroutinefunction leaves there (3.12).
+    return bool(function.__code__.co_flags & 0x80) or "_is_coroutine_mark" in vars(function)
+
+
+def _plainly_takes_two(function: FunctionType) -> bool:
+    """Two positional arguments and nothing else, which needs no closer look."""
+    code = function.__code__
+    # CO_VARARGS, CO_VARKEYWORDS; a wrapper may say that it takes something else.
+    return (code.co_argcount, code.co_kwonlyargcount, code.co_flags & 0xC) == (2, 0, 0) and not vars(function)
 
 
 def _failed(stage: str, target: str, error: BaseException) -> BootError:
