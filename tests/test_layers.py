@@ -62,6 +62,7 @@ RULES = Rules(
             "_shared",
             "_access",
             "_fastpath",
+            "_tls",
         }
     ),
     forbidden={"http": frozenset({"socket", "os", "time", "logging", "select"})},

@@ -44,6 +44,14 @@ def _load_fastpath() -> ModuleType | None:
     return _fastpath
 
 
+def _load_tls() -> ModuleType | None:
+    try:
+        from prefork import _tls
+    except ImportError:
+        return None
+    return _tls
+
+
 speedups = None if _PURE else _load_speedups()
 """HTTP; None: Python does it."""
 
@@ -55,5 +63,8 @@ access = None if _PURE else _load_access()
 
 fastpath = None if _PURE else _load_fastpath()
 """The ordinary request in one piece; None: Python does it."""
+
+tls = None if _PURE else _load_tls()
+"""Records of TLS; None: Python does it."""
 
 DESCRIPTION = "pure Python" if speedups is None else "with compiled parts"

@@ -24,13 +24,14 @@ MAP_SIZE = 8192
 """As in coverage.c."""
 
 SANITIZERS = "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -fPIC".split()
-EXTENSIONS = ("_speedups", "_shared", "_access", "_fastpath")
+EXTENSIONS = ("_speedups", "_shared", "_access", "_fastpath", "_tls")
 
 TESTS = [
     "tests/unit/ipc/test_seat.py",
     "tests/unit/ipc/test_cells.py",
     "tests/unit/ipc/test_scoreboard.py",
     "tests/unit/observe/test_access_twins.py",
+    "tests/unit/worker/test_transport.py",
     "tests/unit/http/test_twins.py",
     "tests/unit/http/test_receiver.py",
     "tests/unit/http/test_response.py",

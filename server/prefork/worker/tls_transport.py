@@ -19,13 +19,10 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-CHUNK_BYTES = 64 * 1024
-"""Plaintext encrypted at once: four records, one system call."""
-
-RECORD_BYTES = 16 * 1024
-"""Plaintext of a record, at most (RFC 8446 section 5.1); a read gives no more than one."""
+from prefork.worker.tls_records import CHUNK_BYTES, RECORD_BYTES, Records
 
 TURN_BYTES = 1024 * 1024
 """Most that one `send` takes."""
@@ -34,37 +31,35 @@ MAX_UNSENT = 128 * 1024
 """Ciphertext waiting for the socket: a chunk. More only comes of a peer who asks and does not listen (key updates)."""
 
 
-class TlsTransport:
-    """The server's side of one TLS connection."""
+if TYPE_CHECKING:
+    from prefork.worker.tls_records import RecordsInPython as Fields
+else:
+    Fields = object
 
-    __slots__ = (
-        "_decrypt",
-        "_early",
-        "_encrypt",
-        "_ended",
-        "_failed",
-        "_incoming",
-        "_outgoing",
-        "_owed",
-        "_sock",
-        "_tls",
-        "_unsent",
-        "object",
-    )
+
+class Connected(Fields):
+    """All of `TlsTransport` but the fields, and the ordinary `recv` and `send`."""
+
+    if not TYPE_CHECKING:
+        __slots__ = ()
+
+    object: ssl.SSLObject
+    _failed: bool
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
         self._sock = sock
+        self._fd = sock.fileno()
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self.object: ssl.SSLObject = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self.object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         # What SSLObject.read and write call and do nothing else, a tenth of a microsecond each.
         calls = getattr(self.object, "_sslobj", self.object)
-        self._decrypt: Callable[[int], bytes] = calls.read
-        self._encrypt: Callable[[bytes | memoryview], int] = calls.write
+        self._decrypt = calls.read
+        self._encrypt = calls.write
         self._unsent = memoryview(b"")
-        self._owed = 0  # bytes encrypted, but not reported as sent: 0 or 1
-        self._early = False  # more came with the end of the handshake
-        self._ended = False  # our direction
+        self._owed = 0
+        self._early = False
+        self._ended = False
         self._failed = False
 
     # The handshake ------------------------------------------------------------------------------------------------
@@ -114,34 +109,24 @@ class TlsTransport:
         """Of the socket."""
         return self._sock.getsockopt(level, option, size)
 
-    def recv(self, size: int) -> bytes:
-        """Everything that can be decrypted of what is there; see above."""
-        incoming = self._incoming
-        if self._early:
-            self._early = False
-        else:
-            received = self._sock.recv(size)
-            # The end without close_notify (RFC 8446 section 6.1) is harmless, for no request ends by the end of its connection.
-            if self._ended or not received:
-                return received  # `_ended`: only to be thrown away
-            incoming.write(received)
-        pieces = []
+    def _read_on(self, pieces: list[bytes], error: BaseException | None = None) -> bytes:
+        """Decrypts what is here behind `pieces`. `error`: that is what came of the last attempt."""
         try:
-            while piece := self._decrypt(RECORD_BYTES):
-                pieces.append(piece)
-                # To read until nothing is left would cost an exception, more than to decrypt a small record. OpenSSL takes
-                # nothing of the next record (it would with SSL_CTX_set_read_ahead(3)), and this one has been read entirely.
-                if not incoming.pending:
+            if error is not None:
+                raise error
+            while not pieces or self._incoming.pending:
+                piece = self._decrypt(RECORD_BYTES)
+                if not piece:
+                    self._sock.shutdown(socket.SHUT_RD)  # close_notify: from now on the kernel says so, too
                     break
-            else:
-                self._sock.shutdown(socket.SHUT_RD)  # close_notify: from now on the kernel says so, too
+                pieces.append(piece)
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError:
             self._failed = True
             self.flush()  # an alert
             raise
-        if self._outgoing.pending or self._unsent:
+        if self.waits_to_send:
             self.flush()  # the answer to a key update
         if not pieces:
             raise BlockingIOError
@@ -149,19 +134,8 @@ class TlsTransport:
 
     # Sending ------------------------------------------------------------------------------------------------------
 
-    def send(self, data: bytes | memoryview) -> int:
-        """Encrypts and sends until the socket is full."""
-        size = len(data)
-        if self._unsent or self._owed or not 0 < size <= CHUNK_BYTES:
-            return self._send_much(data)
-        self._encrypt(data)
-        records = self._outgoing.read()  # behind an answer that may wait there
-        try:
-            sent = self._sock.send(records)
-        except BlockingIOError:
-            sent = 0
-        if sent == len(records):
-            return size
+    def _keep(self, records: bytes, sent: int, size: int) -> int:
+        """The socket took `sent` bytes of `records`, not all: so much of their `size` bytes of plaintext counts as sent."""
         self._unsent = memoryview(records)[sent:]
         self._owed = 1
         if size == 1:
@@ -206,6 +180,7 @@ class TlsTransport:
             self._say_end()
         except OSError:
             pass  # the peer is gone, which is what we wanted to tell it
+        self._fd = -1
         self._sock.close()
 
     def _say_end(self) -> None:
@@ -219,3 +194,9 @@ class TlsTransport:
         except ssl.SSLError:
             pass  # it waits for the peer's, which we do not
         self.flush()
+
+
+class TlsTransport(Connected, Records):  # type: ignore[misc]
+    """The server's side of one TLS connection."""
+
+    __slots__ = ("_failed", "_sock", "object")

@@ -1,7 +1,12 @@
-"""TLS that looks like a socket: nothing hidden inside after `recv`, nothing claimed by `send` that is not out."""
+"""TLS that looks like a socket: nothing hidden inside after `recv`, nothing claimed by `send` that is not out.
+
+Everything holds with the ordinary steps in Python, and in C where there is a compiled twin.
+"""
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
 import random
 import select
@@ -16,10 +21,21 @@ import pytest
 
 from prefork.net.material import Credential, Material
 from prefork.net.tls import server_context
-from prefork.worker.tls_transport import MAX_UNSENT, TURN_BYTES, TlsTransport
+from prefork.speedups import tls
+from prefork.worker.tls_records import CHUNK_BYTES, RecordsInPython
+from prefork.worker.tls_transport import MAX_UNSENT, TURN_BYTES, Connected, TlsTransport
 from prefork.worker.transport import send_file
-from support.certificates import Authority
+from support.certificates import Authority, Pair
 from support.serving import readable
+
+
+class TransportInPython(Connected, RecordsInPython):
+    """As `TlsTransport` is without a compiler."""
+
+    __slots__ = ("_failed", "_sock", "object")
+
+
+TRANSPORTS = [TransportInPython] if tls is None else [TransportInPython, TlsTransport]
 
 SMALL = 4096
 """Of the socket's buffers, in bytes; the kernel doubles it (socket(7))."""
@@ -28,10 +44,13 @@ SMALL = 4096
 class Link:
     """A server's transport, and a client whose every step is the test's."""
 
+    transport: type[Connected]
+    """The server's; see the fixture of this name."""
+
     def __init__(
         self, authority: Authority, *, small: bool = False, version: ssl.TLSVersion | None = None
     ) -> None:
-        pair = authority.sign("shop", "shop.example")
+        pair = signed(authority)
         material = Material(credentials=(Credential(pair.certificate.read_bytes(), pair.key.read_bytes()),))
         ours, self.sock = socket.socketpair()
         for sock in (ours, self.sock):
@@ -39,7 +58,7 @@ class Link:
             if small:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
         self.server_sock = ours
-        self.server = TlsTransport(ours, server_context(material))
+        self.server = self.transport(ours, server_context(material))
         context = ssl.create_default_context(cafile=str(authority.root.certificate))
         if version is not None:
             context.maximum_version = version
@@ -100,6 +119,22 @@ class Link:
     def close(self) -> None:
         self.server_sock.close()
         self.sock.close()
+
+
+@functools.cache
+def signed(authority: Authority) -> Pair:
+    """The server's certificate."""
+    return authority.sign("shop", "shop.example")
+
+
+@pytest.fixture(
+    params=TRANSPORTS, ids=lambda each: "python" if each is TransportInPython else "c", autouse=True
+)
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[Connected]:
+    """The class of `Link.server`."""
+    monkeypatch.setattr(Link, "transport", request.param, raising=False)
+    chosen: type[Connected] = request.param
+    return chosen
 
 
 @pytest.fixture(scope="module")
@@ -352,6 +387,83 @@ def test_a_client_cannot_start_the_handshake_again(authority: Authority, links: 
     """TLS 1.2: each would cost us a signature (CVE-2011-1473)."""
     links.append(Link(authority, version=ssl.TLSVersion.TLSv1_2).shake_hands())
     assert links[0].server.object.context.options & ssl.OP_NO_RENEGOTIATION
+
+
+def test_a_closed_transport_touches_no_descriptor(link: Link) -> None:
+    """Its number may be somebody else's by now."""
+    one, two = socket.socketpair()
+    with one, two:
+        number = link.server.fileno()
+        link.server.close()
+        two.send(b"not yours")
+        try:
+            os.dup2(one.fileno(), number)
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                link.server.recv(1)
+            with pytest.raises(OSError):  # from OpenSSL already
+                link.server.send(b"x")
+        finally:
+            os.close(number)
+        assert one.recv(100) == b"not yours"
+        assert not readable(two)
+
+
+def test_what_is_no_bytes_is_refused(link: Link) -> None:
+    for wrong in (7, "text", None):
+        with pytest.raises(TypeError):
+            link.server.send(wrong)  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            link.server.recv(str(wrong))  # type: ignore[arg-type]
+    assert link.server.send(b"") == 0
+    link.send(b"still there")
+    assert link.server.recv(65536) == b"still there"
+
+
+def test_what_is_asked_of_others_and_fails_is_an_error(link: Link) -> None:
+    def fails(_argument: object) -> int:
+        raise MemoryError
+
+    link.server._encrypt = fails
+    with pytest.raises(MemoryError):
+        link.server.send(b"x")
+    link.server._decrypt = fails  # type: ignore[assignment]
+    link.send(b"x")
+    with pytest.raises(MemoryError):
+        link.server.recv(65536)
+
+
+def test_nothing_leaks(link: Link) -> None:
+    answer = bytes(CHUNK_BYTES)
+
+    def everything_once() -> None:
+        link.client.write(b"one")
+        half = link.outgoing.read()
+        link.sock.send(half[:9])
+        for _ in range(2):
+            with pytest.raises(BlockingIOError):
+                link.server.recv(65536)
+        link.sock.send(half[9:])
+        assert link.server.recv(65536) == b"one"
+        link.send(b"two")
+        link.send(b"three")
+        assert link.server.recv(65536) == b"twothree"
+        assert link.server.send(b"short") == 5
+        received = link.read()
+        sent = link.server.send(answer)
+        received += link.read()
+        while sent < len(answer):
+            sent += link.server.send(answer[sent:])
+            received += link.read()
+        assert received == b"short" + answer
+
+    for _ in range(10):
+        everything_once()
+    gc.collect()
+    blocks = sys.getallocatedblocks()
+    for _ in range(200):
+        everything_once()
+    gc.collect()
+    assert sys.getallocatedblocks() - blocks < 100  # half an object a turn would be a leak
 
 
 def test_a_server_without_tls_does_not_load_it() -> None:
