@@ -23,6 +23,7 @@ import msgspec
 from prefork.worker.connections import Connections
 from prefork.worker.executors import Executor
 from prefork.worker.loop import LISTEN, EventLoop
+from prefork.worker.newcomers import Turn
 from prefork.worker.timers import NEVER
 from prefork.wsgi.context import EventLog
 
@@ -45,17 +46,6 @@ CLIENT_GONE = frozenset(
 
 PAUSE_S = 1.0
 """How long a worker that cannot accept leaves new connections to the others."""
-
-PATIENCE_S = 0.001
-"""How long new connections wait for a worker whose threads work, but are never free: its other clients keep them busy. After that
-some are accepted all the same, and their requests stand in the queue like the others'. Another worker that has a free thread
-is awake by then. A worker of whose threads none finishes anything takes nobody: others may."""
-
-MAX_PATIENCE_S = 0.008
-"""Each look that finds nobody doubles the time to the next, up to this."""
-
-STALE_S = 0.2
-"""Who has listened for so long owes nobody a turn: new connections would have been accepted."""
 
 MAX_SHARE = 16
 """New connections that the only worker of a server takes together: each may bring a request with it, and the others wait
@@ -117,9 +107,7 @@ class Acceptor:
         self._taken = 0  # connections since it stepped back
         self._leaving = False
         self._told_at = float("-inf")
-        self._turn_of_new_at = NEVER
-        self._patience_s = PATIENCE_S
-        self._finished_before = 0
+        self._turn = Turn()
         self.deadline = NEVER
         self.bucket: float = 0
         connections.on_room = self.resume
@@ -168,28 +156,20 @@ class Acceptor:
         if self._listening:
             if self._executor.saturated:
                 self.pause()
-                if self._loop.now - self._listens_since > STALE_S:
-                    self._turn_of_new_at = NEVER
+                self._turn.stopped_listening(self._loop.now, self._listens_since)
                 self._wait_for_thread()
-        elif self._loop.now >= self._turn_of_new_at:
+        elif self._loop.now >= self._turn.at and self._turn.is_due(self._loop.now, self._executor.finished):
             self._give_new_ones_a_turn()
 
     def _wait_for_thread(self) -> None:
-        # Set only once while the threads are free for moments too short to accept anybody.
-        if self._turn_of_new_at == NEVER:
-            self._patience_s = PATIENCE_S
-            self._turn_of_new_at = self._loop.now + PATIENCE_S
-            self._finished_before = self._executor.finished
+        self._turn.begin(self._loop.now, self._executor.finished)
         self._tell_when_free()
 
     def _give_new_ones_a_turn(self) -> None:
-        finished = self._executor.finished
-        if self._leaving or finished == self._finished_before:
+        if self._leaving:
             return
         waiting = self._waiting()
-        self._patience_s = PATIENCE_S if waiting else min(2 * self._patience_s, MAX_PATIENCE_S)
-        self._turn_of_new_at = self._loop.now + self._patience_s
-        self._finished_before = finished
+        self._turn.looked(self._loop.now, self._executor.finished, bool(waiting))
         for fd in waiting:
             for _ in range(min(self._share, self._connections.maximum - len(self._connections))):
                 if not self._accept_one(self._doors[fd]):
@@ -236,7 +216,7 @@ class Acceptor:
         elif len(self._connections) >= self._connections.maximum:
             self._make_room(door)
         else:
-            self._turn_of_new_at = NEVER
+            self._turn.accepted()
             while at_once and self._accept_one(door):
                 at_once -= 1
                 self._taken += 1

@@ -11,17 +11,9 @@ from typing import Any
 
 import pytest
 
-from prefork.worker.acceptor import (
-    CLIENT_GONE,
-    EVICT,
-    MAX_PATIENCE_S,
-    PATIENCE_S,
-    PAUSE_S,
-    STALE_S,
-    Acceptor,
-    Door,
-)
+from prefork.worker.acceptor import CLIENT_GONE, EVICT, PAUSE_S, Acceptor, Door
 from prefork.worker.connection import Phase
+from prefork.worker.newcomers import MAX_PATIENCE_S, PATIENCE_S, STALE_S
 from prefork.wsgi.environ import connection_environ
 from support.serving import FakeClock, Station, hello, station
 
