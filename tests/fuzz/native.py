@@ -35,6 +35,9 @@ TESTS = [
     "tests/unit/http/test_twins.py",
     "tests/unit/http/test_receiver.py",
     "tests/unit/http/test_response.py",
+    "tests/unit/worker/test_fastpath.py",
+    "tests/unit/worker/test_connection.py",
+    "tests/unit/worker/test_interruption.py",
 ]
 
 
