@@ -83,8 +83,10 @@ class ChunkPool:
         return self.out * CHUNK_BYTES + self._promised + more <= self._bound
 
     def promise(self, count: int) -> Promise | None:
-        """So many bytes lie elsewhere, and count like those here until the end of the promise. None: that is too much."""
-        if not self._within_bound(count):
+        """So many bytes lie elsewhere, and count like those here until the end of the promise. None: that is too much.
+
+        Half of the bound at most: they may still be on their way, and who only announces them must not take others' memory."""
+        if not self._within_bound(count) or 2 * (self._promised + count) > self._bound:
             return None
         self._promised += count
         return Promise(self._ended_promises, count)

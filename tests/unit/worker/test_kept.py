@@ -80,7 +80,7 @@ def upload(client: Client, made: Station, number: int, pool: ChunkPool) -> bytes
         made.until(lambda: not sender.is_alive(), "all is sent")
         sender.join()
         made.until(lambda: not pool.out, "nobody has memory")
-        assert pool.promise(100 * CHUNK_BYTES)  # and nothing is promised
+        assert pool.promise(50 * CHUNK_BYTES)  # and nothing is promised
 
 
 def with_pool(made: Station) -> ChunkPool:
@@ -240,7 +240,7 @@ def test_a_client_that_goes_in_the_middle(sent: int) -> None:
         client.sock.shutdown(socket.SHUT_WR)
         assert b" 400 " in client.read_to_end()
         assert not pool.out
-        assert pool.promise(100 * CHUNK_BYTES)
+        assert pool.promise(50 * CHUNK_BYTES)
 
 
 def test_without_memory_to_share_it_comes_the_ordinary_way(handed_over: list[int]) -> None:
@@ -346,7 +346,7 @@ def test_a_kernel_that_cannot(
 ) -> None:
     """It is asked once."""
     monkeypatch.setattr(kept, "_SO_PEEK_OFF", 9999)
-    keeper, body = Keeper(), body_of(1)
+    keeper, body = Keeper(), body_of(2)
     assert keeper.keep(pair[1], body, 50_000) is None
     assert pair[1].getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 1
     assert body.promise(CHUNK_BYTES)  # nothing is promised
