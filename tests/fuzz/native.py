@@ -49,10 +49,12 @@ def build(scratch: Path) -> None:
     gcc = ["gcc", *SANITIZERS, include]
     commands = [["gcc", "-O2", "-fPIC", "-c", str(HERE / "coverage.c"), "-o", str(coverage)]]
     for name in EXTENSIONS:
-        source, twin = SOURCES / f"{name}.c", scratch / f"{name}.o"
         target = scratch / "prefork" / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
-        commands.append([*gcc, "-fsanitize-coverage=trace-pc", "-c", str(source), "-o", str(twin)])
-        commands.append([*gcc, "-shared", str(twin), str(coverage), "-o", str(target)])
+        twins = []
+        for source in sorted(SOURCES.glob(f"{name}*.c")):
+            twins.append(str(scratch / f"{source.stem}.o"))
+            commands.append([*gcc, "-fsanitize-coverage=trace-pc", "-c", str(source), "-o", twins[-1]])
+        commands.append([*gcc, "-shared", *twins, str(coverage), "-o", str(target)])
     for command in commands:
         subprocess.run(command, check=True)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 import random
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from prefork.worker.interruption import Interruptions
 from prefork.worker.outbox import MEMORY_BYTES
 from prefork.wsgi.after import after_response
 from prefork.wsgi.handler import WSGIRequestHandler
+from support.child import run
 from support.serving import FakeClock, Station, hello, station
 
 pytestmark = pytest.mark.skipif(fastpath is None, reason="not compiled")
@@ -554,6 +557,42 @@ def test_it_keeps_nothing() -> None:
             client.received = b""
             after = count(made)
     assert abs(after - before) < 20
+
+
+WITHOUT_MEMORY = """
+import sys
+import _testcapi
+
+sys.path.insert(0, sys.argv[1])
+from support.serving import station
+from unit.worker.test_fastpath import GET, REQUESTS, ordinary
+
+outcomes = set()
+with station(ordinary) as made:
+    for name in ("ordinary", "body", "closes", "pipelined", "refused"):
+        for number in range(1, 90):
+            client = made.connect()
+            client.sock.sendall(REQUESTS[name])
+            _testcapi.set_nomemory(number, number + 1)
+            try:
+                made.connections.fast_read(client.connection)
+            except MemoryError:
+                pass
+            finally:
+                _testcapi.remove_mem_hooks()
+            made.turn(2)
+            outcomes.add(client.read_some()[9:12])
+            client.close()
+    assert made.connect().ask(GET).startswith(b"HTTP/1.1 200 ")
+print(*sorted(outcome.decode() for outcome in outcomes))
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("_testcapi") is None, reason="no _testcapi")
+def test_without_memory_somebody_is_told_and_the_next_is_served() -> None:
+    """Each allocation fails once, whoever makes it: no crash, an answer of ours or none."""
+    tests = Path(__file__).parents[2]
+    assert run(WITHOUT_MEMORY, tests).split("\n")[-2].split() == ["200", "400", "500"]
 
 
 def test_only_what_it_is_made_for() -> None:
