@@ -96,7 +96,6 @@ class DeadlineWheel:
         return expired
 
     def _put(self, key: float, timed: Timed) -> None:
-        timed.bucket = key
         members = self._buckets.get(key)
         if members is None:
             self._buckets[key] = {timed}
@@ -104,3 +103,4 @@ class DeadlineWheel:
                 self.next_at = key
         else:
             members.add(timed)
+        timed.bucket = key  # last: whoever has no memory for the rest is in no bucket
