@@ -29,7 +29,7 @@ static const struct {
     {"sender", "_sock"}, {"sender", "_outbox"}, {"outbox", "empty"}, {"outbox", "_parts"},
     {"handler", "client_address"}, {"handler", "_write_out"}, {"handler", "_started_ns"}, {"handler", "queued_ns"}, {"handler", "request"},
     {"handler", "environ"}, {"handler", "_response"}, {"handler", "bytes_in"},
-    {"receiver", "expects"}, {"receiver", "pending"}, {"receiver", "_base"},
+    {"receiver", "expects"}, {"receiver", "pending"}, {"receiver", "_base"}, {"receiver", "_new_body"},
     {"request", "head"}, {"request", "environ"}, {"request", "body"}, {"request", "begun"},
     {"request_head", "line"}, {"request_head", "method"}, {"request_head", "minor"}, {"request_head", "keep_alive"},
     {"request_head", "content_length"}, {"request_head", "chunked"},
@@ -44,7 +44,7 @@ static const struct {
 
 /* What Python hands over, by the names of `worker.fastpath.Parts`. */
 static const char *const part_names[PARTS] = {
-    "home", "context", "loop", "executor", "static", "seat", "application", "watched", "gate", "stamp", "limits", "writes_log",
+    "home", "context", "loop", "executor", "static", "seat", "application", "watched", "gate", "stamp", "limits", "most_in_memory", "writes_log",
     "keepalive_s", "worth_asking_s", "never",
     "parse_head", "build_head", "current", "bytes_io", "socket", "body",
     "request", "response",
@@ -130,6 +130,7 @@ take_parts(FastPath *self, PyObject *parts)
     self->tick_s = PyFloat_AsDouble(self->parts[TICK_S]);
     self->header_s = PyFloat_AsDouble(self->parts[HEADER_S]);
     self->last_data_at = (socklen_t)PyLong_AsLong(self->parts[LAST_DATA_AT]);
+    self->most_in_memory = PyLong_AsSsize_t(self->parts[MOST_IN_MEMORY]);
     self->gather_bytes = PyLong_AsSsize_t(self->parts[GATHER_BYTES]);
     self->read = PyLong_AsLong(self->parts[READ]);
     self->seat_api = PyCapsule_Import(SEAT_API_NAME, 0);

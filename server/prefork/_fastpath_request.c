@@ -82,6 +82,21 @@ read_behind(FastPath *self, PyObject *connection, PyObject *head, PyObject *envi
     return request;
 }
 
+/* As RequestReceiver._begin for a body that is all here and stays in memory. The request, or NULL with an exception. */
+static PyObject *
+request_with_body(FastPath *self, PyObject *receiver, PyObject *head, PyObject *environ, const char *start, Py_ssize_t size)
+{
+    PyObject *content = PyBytes_FromStringAndSize(start, size), *request = NULL;
+    PyObject *body = content == NULL ? NULL : PyObject_CallNoArgs(PEEK(receiver, RECEIVER_NEW_BODY));
+    if (body != NULL && done_with(PyObject_CallMethodOneArg(body, self->names.write, content)) == 0) {
+        PyObject *arguments[] = {head, environ, body};
+        request = PyObject_Vectorcall(self->parts[REQUEST], arguments, 3, NULL);
+    }
+    Py_XDECREF(body);
+    Py_XDECREF(content);
+    return request;
+}
+
 /* The request that `input` completes, or None: everything has been done. NULL with an exception. */
 static PyObject *
 read_request(FastPath *self, PyObject *connection, Input *input)
@@ -109,6 +124,9 @@ read_request(FastPath *self, PyObject *connection, Input *input)
         if (bare && end + 4 == input->size) {
             PyObject *arguments[] = {head, environ};
             request = PyObject_Vectorcall(self->parts[REQUEST], arguments, 2, NULL);
+        } else if (PyLong_CheckExact(length) && PyLong_AsSsize_t(length) == input->size - end - 4
+                   && input->size - end - 4 <= self->most_in_memory && PEEK(receiver, RECEIVER_NEW_BODY) != Py_None) {
+            request = request_with_body(self, receiver, head, environ, input->start + end + 4, input->size - end - 4);
         } else {
             Py_ssize_t at = end + 4;
             if (!bare && input->data == NULL) { /* only the body: one that is complete is then kept as it is */

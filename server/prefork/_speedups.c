@@ -28,7 +28,7 @@
 enum { PATH_CHAR = 1, QUERY_CHAR = 2, HOST_CHAR = 4, TOKEN_CHAR = 8 };
 
 /* What a field means to the server itself. */
-enum role { ORDINARY, HOST, CONNECTION, OBEYED };
+enum role { ORDINARY, HOST, CONNECTION, LENGTH, OBEYED };
 
 /* Kinds of response fields, as in `http.response`. */
 enum { PLAIN = 0, CONTENT_LENGTH = 1, DATE = 4, SERVER = 5 };
@@ -129,7 +129,7 @@ role_of(PyObject *key)
         enum role role;
     } roles[] = {
         {"HTTP_HOST", HOST},          {"HTTP_CONNECTION", CONNECTION}, {"HTTP_TRANSFER_ENCODING", OBEYED},
-        {"CONTENT_LENGTH", OBEYED},   {"HTTP_EXPECT", OBEYED},
+        {"CONTENT_LENGTH", LENGTH},   {"HTTP_EXPECT", OBEYED},
     };
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
         if (PyUnicode_CompareWithASCIIString(key, roles[i].key) == 0)
@@ -287,6 +287,7 @@ typedef struct {
     bool python; /* the Python function has to look at them */
     bool host;
     bool close;
+    long long content_length; /* -1: no such field, or Python has to read it */
 } Notes;
 
 /* -1 with an exception. */
@@ -301,6 +302,21 @@ ask_python_for_field(State *state, const Line *line, PyObject *environ, Notes *n
     Py_DECREF(field);
     Py_XDECREF(nothing);
     return nothing == NULL ? -1 : 0;
+}
+
+/* What a few digits and nothing else say; -1: it is something else. */
+static long long
+plain_number(const unsigned char *text, Py_ssize_t size)
+{
+    long long number = 0;
+    if (size < 1 || size > 15)
+        return -1;
+    for (Py_ssize_t i = 0; i < size; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return -1;
+        number = number * 10 + (text[i] - '0');
+    }
+    return number;
 }
 
 static void
@@ -318,6 +334,11 @@ note_role(State *state, enum role role, const unsigned char *value, Py_ssize_t s
         if (size == 5 && memcmp(value, "close", 5) == 0)
             notes->close = true;
         else if (size != 10 || memcmp(value, "keep-alive", 10) != 0)
+            notes->python = true;
+        break;
+    case LENGTH:
+        notes->content_length = plain_number(value, size);
+        if (notes->content_length < 0)
             notes->python = true;
         break;
     case OBEYED:
@@ -381,7 +402,7 @@ read_field(State *state, const Line *line, PyObject *environ, Notes *notes)
 static PyObject *
 read_lines(State *state, const Line *lines, Py_ssize_t count, PyObject *environ)
 {
-    Notes notes = {false, false, false};
+    Notes notes = {.content_length = -1};
     PyObject *method = NULL, *target = NULL, *head = NULL;
     PyObject *text = text_of(lines[0].start, lines[0].size, lines[0].ascii);
     if (text == NULL)
@@ -403,8 +424,12 @@ read_lines(State *state, const Line *lines, Py_ssize_t count, PyObject *environ)
     bool python = notes.python || !notes.host;
     if (head == NULL) {
         PyObject *keep_alive = notes.close && !python ? Py_False : Py_True;
-        PyObject *arguments[] = {text, method, target, state->one, keep_alive};
-        head = PyObject_Vectorcall(state->request_head, arguments, 5, NULL);
+        bool has_length = notes.content_length >= 0 && !python;
+        PyObject *length = has_length ? PyLong_FromLongLong(notes.content_length) : Py_NewRef(Py_None);
+        PyObject *arguments[] = {text, method, target, state->one, keep_alive, Py_None, length};
+        if (length != NULL)
+            head = PyObject_Vectorcall(state->request_head, arguments, has_length ? 7 : 5, NULL);
+        Py_XDECREF(length);
     }
     if (head != NULL && python) {
         PyObject *nothing = PyObject_CallFunctionObjArgs(state->obey, head, environ, NULL);

@@ -77,6 +77,8 @@ class Parts(msgspec.Struct):
     gate: MainGate | None
     stamp: HeaderStamp
     limits: object
+    most_in_memory: int
+    """Bytes of a body that is neither refused nor stored anywhere else."""
     writes_log: bool
     keepalive_s: float
     header_s: float
@@ -133,6 +135,7 @@ def use_fast_path(home: Connections, seat: Seat) -> None:
         gate=gate,
         stamp=stamp,
         limits=home.limits,
+        most_in_memory=min(home.limits.body_memory, home.limits.max_body or home.limits.body_memory),
         writes_log=context.access is not None or _overrides(home.handler_class, ["log_request"]),
         keepalive_s=home.times.keepalive_s,
         header_s=home.times.header_s,
