@@ -26,7 +26,7 @@ static const struct {
     {"exchange", "_arrived"}, {"exchange", "response"}, {"exchange", "broken"}, {"exchange", "_extension_ns"},
     {"exchange", "_began_ns"},
     {"exchange", "_sock"}, {"exchange", "_receiver"}, {"exchange", "_sender"},
-    {"sender", "_sock"}, {"sender", "_outbox"}, {"outbox", "empty"}, {"outbox", "_parts"},
+    {"sender", "_sock"}, {"sender", "_outbox"}, {"sender", "claim"}, {"outbox", "empty"}, {"outbox", "_parts"},
     {"handler", "client_address"}, {"handler", "_write_out"}, {"handler", "_started_ns"}, {"handler", "queued_ns"}, {"handler", "request"},
     {"handler", "environ"}, {"handler", "_response"}, {"handler", "bytes_in"},
     {"receiver", "expects"}, {"receiver", "pending"}, {"receiver", "_base"}, {"receiver", "_new_body"},
@@ -49,6 +49,7 @@ static const char *const part_names[PARTS] = {
     "parse_head", "build_head", "current", "bytes_io", "socket", "body",
     "request", "response",
     "tick_s", "last_data_at", "header_s", "deque", "model", "handler_class",
+    "pool", "respond", "completed", "suspended",
     "expects_idle", "phase_idle", "phase_application", "phase_closed", "read", "proceed", "gather_bytes", "last_lines",
 };
 
@@ -59,6 +60,10 @@ PyDoc_STRVAR(read_doc,
 PyDoc_STRVAR(connect_doc,
 "connect(sock, peer, environ, correct, /)\n--\n\n"
 "As Connection(home, sock, peer, environ, correct). Loop thread.");
+
+PyDoc_STRVAR(perform_doc,
+"perform(connection, seat, /)\n--\n\n"
+"As Exchange.perform(RESPOND), for a thread of a pool that sits on `seat`.");
 
 PyDoc_STRVAR(ear_doc,
 "ear(connection, /)\n--\n\n"
@@ -124,6 +129,7 @@ take_parts(FastPath *self, PyObject *parts)
         if ((self->parts[part] = PyObject_GetAttrString(parts, part_names[part])) == NULL)
             return -1;
     self->has_gate = self->parts[GATE] != Py_None;
+    self->pool = self->parts[POOL] == Py_True;
     self->writes_log = self->parts[WRITES_LOG] == Py_True;
     self->keepalive_s = PyFloat_AsDouble(self->parts[KEEPALIVE_S]);
     self->worth_asking_s = PyFloat_AsDouble(self->parts[WORTH_ASKING_S]);
@@ -134,7 +140,7 @@ take_parts(FastPath *self, PyObject *parts)
     self->gather_bytes = PyLong_AsSsize_t(self->parts[GATHER_BYTES]);
     self->read = PyLong_AsLong(self->parts[READ]);
     self->seat_api = PyCapsule_Import(SEAT_API_NAME, 0);
-    if (self->seat_api != NULL && !Py_IS_TYPE(self->parts[SEAT], self->seat_api->type))
+    if (self->seat_api != NULL && !self->pool && !Py_IS_TYPE(self->parts[SEAT], self->seat_api->type))
         PyErr_SetString(PyExc_TypeError, "the seat is Python's");
     return PyErr_Occurred() ? -1 : 0;
 }
@@ -204,6 +210,7 @@ fastpath_dealloc(FastPath *self)
 
 static PyMethodDef fastpath_methods[] = {
     {"read", (PyCFunction)prefork_fastpath_read, METH_O, read_doc},
+    {"perform", (PyCFunction)(void (*)(void))prefork_fastpath_perform, METH_FASTCALL, perform_doc},
     {"ear", (PyCFunction)prefork_fastpath_ear, METH_O, ear_doc},
     {"connect", (PyCFunction)(void (*)(void))prefork_fastpath_connect, METH_FASTCALL, connect_doc},
     {NULL, NULL, 0, NULL},

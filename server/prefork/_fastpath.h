@@ -31,7 +31,7 @@ enum {
     EXCHANGE_HANDLER, EXCHANGE_CONTEXT, EXCHANGE_REQUEST, EXCHANGE_OURS, EXCHANGE_ARRIVED, EXCHANGE_RESPONSE, EXCHANGE_BROKEN,
     EXCHANGE_EXTENSION_NS, EXCHANGE_BEGAN_NS,
     EXCHANGE_SOCK, EXCHANGE_RECEIVER, EXCHANGE_SENDER,
-    SENDER_SOCK, SENDER_OUTBOX, OUTBOX_EMPTY, OUTBOX_PARTS,
+    SENDER_SOCK, SENDER_OUTBOX, SENDER_CLAIM, OUTBOX_EMPTY, OUTBOX_PARTS,
     HANDLER_CLIENT_ADDRESS, HANDLER_WRITE_OUT, HANDLER_STARTED_NS, HANDLER_QUEUED_NS, HANDLER_REQUEST, HANDLER_ENVIRON, HANDLER_RESPONSE,
     HANDLER_BYTES_IN,
     RECEIVER_EXPECTS, RECEIVER_PENDING, RECEIVER_BASE, RECEIVER_NEW_BODY,
@@ -53,6 +53,7 @@ enum {
     PARSE_HEAD, BUILD_HEAD, CURRENT, BYTES_IO, SOCKET, BODY,
     REQUEST, RESPONSE,
     TICK_S, LAST_DATA_AT, HEADER_S, DEQUE, MODEL, HANDLER_CLASS,
+    POOL, RESPOND, COMPLETED, SUSPENDED,
     EXPECTS_IDLE, PHASE_IDLE, PHASE_APPLICATION, PHASE_CLOSED, READ, PROCEED, GATHER_BYTES, LAST_LINES,
     PARTS
 };
@@ -62,7 +63,7 @@ enum {
     X(_feed) X(_end_of_input) X(_start) X(_run) X(_behind) X(close) X(settle) X(run) \
     X(suspend) X(add) X(raised) X(serves) X(as_input) X(size) X(_catch_up) X(log_end) X(wrapped) X(start_response)           \
     X(early_hints) X(write) X(on_event) X(write_through) X(fileno) X(recv) X(forget) X(closed)      \
-    X(_forget_events) X(opened)                                                                                        \
+    X(perform) X(take) X(end) X(number) X(on_claim) X(_forget_events) X(opened)                                                                                        \
     X(requests) X(keep_alive) X(backlog) X(now) X(behind_s) X(began_ns) X(send)
 
 typedef struct {
@@ -85,7 +86,7 @@ typedef struct {
     socklen_t last_data_at;
     Py_ssize_t gather_bytes, most_in_memory;
     long read;
-    bool writes_log, has_gate;
+    bool writes_log, has_gate, pool;
     char received[RECV_BYTES];
     char copied[COPY_BYTES];
 } FastPath;
@@ -177,8 +178,9 @@ enum outcome { FAILED = -1, COMPLETE, WAITING, PYTHON };
 
 /* _fastpath_request.c */
 PyObject *prefork_fastpath_read(FastPath *self, PyObject *connection);
+PyObject *prefork_fastpath_perform(FastPath *self, PyObject *const *arguments, Py_ssize_t count);
 /* _fastpath_response.c */
-enum outcome prefork_fastpath_respond(FastPath *self, PyObject *connection, PyObject *request, PyObject *arrived);
+enum outcome prefork_fastpath_respond(FastPath *self, PyObject *connection, PyObject *request, PyObject *seat);
 extern PyType_Spec prefork_start_response_spec;
 /* _fastpath_connection.c */
 PyObject *prefork_fastpath_connect(FastPath *self, PyObject *const *arguments, Py_ssize_t count);

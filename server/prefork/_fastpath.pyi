@@ -1,7 +1,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from prefork.ipc.seat import Seat
 from prefork.worker.connection import Connection
+from prefork.worker.exchange import Outcome
 
 class FastPath:
     def __init__(self, parts: object, classes: dict[str, type]) -> None: ...
@@ -10,3 +12,4 @@ class FastPath:
     def connect(
         self, sock: object, peer: object, environ: dict[str, Any], correct: object, /
     ) -> Connection: ...
+    def perform(self, connection: Connection, seat: Seat, /) -> Outcome: ...

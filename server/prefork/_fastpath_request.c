@@ -229,37 +229,86 @@ note_request(FastPath *self, PyObject *connection, PyObject *request, long *serv
     return set_item_new(environ, self->names.prefork_connection, place);
 }
 
-/* As Exchange.perform: the exchange in a context of its own, and what is left to do. */
-static int
-run_in_context(FastPath *self, PyObject *connection, PyObject *request, PyObject *arrived)
+/* As Exchange.perform: the exchange in a context of its own. FAILED only where that could not begin; an error of the exchange is left
+ * for Python to raise. */
+static enum outcome
+run_in_context(FastPath *self, PyObject *connection, PyObject *request, PyObject *seat)
 {
     PyObject *exchange = PEEK(connection, CONNECTION_EXCHANGE), *context = PyContext_CopyCurrent();
     if (context == NULL)
-        return -1;
+        return FAILED;
     put(PLACE(exchange, EXCHANGE_CONTEXT), context);
     if (PyContext_Enter(context) < 0) {
         Py_DECREF(context);
-        return -1;
+        return FAILED;
     }
-    enum outcome outcome = prefork_fastpath_respond(self, connection, request, arrived);
-    if (outcome == FAILED)
+    enum outcome outcome = prefork_fastpath_respond(self, connection, request, seat);
+    if (outcome == FAILED) {
         put_new(PLACE(exchange, EXCHANGE_BROKEN), take_exception());
+        outcome = PYTHON;
+    }
     PyContext_Exit(context);
     Py_DECREF(context);
-    if (outcome == COMPLETE)
-        return prefork_fastpath_rest(self, connection);
-    if (outcome == WAITING)
-        return done_with(PyObject_CallMethodNoArgs(connection, self->names.settle));
+    return outcome;
+}
+
+/* Whether the request is one for `prefork_fastpath_respond`. */
+static bool
+is_ordinary(FastPath *self, PyObject *request)
+{
+    PyObject *body = PEEK(request, REQUEST_BODY);
+    return PEEK(request, REQUEST_BEGUN) == Py_None && (body == Py_None || Py_IS_TYPE(body, (PyTypeObject *)self->parts[BODY]));
+}
+
+PyObject *
+prefork_fastpath_perform(FastPath *self, PyObject *const *arguments, Py_ssize_t count)
+{
+    if (count != 2 || !Py_IS_TYPE(arguments[0], self->connection_type) || !Py_IS_TYPE(arguments[1], self->seat_api->type)) {
+        PyErr_SetString(PyExc_TypeError, "perform() takes a Connection and a Seat");
+        return NULL;
+    }
+    PyObject *connection = arguments[0], *exchange = PEEK(connection, CONNECTION_EXCHANGE);
+    PyObject *request = PEEK(exchange, EXCHANGE_REQUEST);
+    if (PEEK(exchange, EXCHANGE_OURS) != Py_None || request == Py_None || !is_ordinary(self, request))
+        return PyObject_CallMethodOneArg(exchange, self->names.perform, self->parts[RESPOND]);
+    Py_INCREF(request);
+    put(PLACE(exchange, EXCHANGE_REQUEST), Py_None);
+    enum outcome outcome = run_in_context(self, connection, request, arguments[1]);
+    Py_DECREF(request);
+    switch (outcome) {
+    case COMPLETE:
+        return Py_NewRef(self->parts[COMPLETED]);
+    case WAITING:
+        return Py_NewRef(self->parts[SUSPENDED]);
+    case PYTHON:
+        return PyObject_CallMethodOneArg(exchange, self->names.perform, self->parts[PROCEED]);
+    default:
+        return NULL;
+    }
+}
+
+/* The exchange in the loop's thread, and what is left to do. */
+static int
+run_at_once(FastPath *self, PyObject *connection, PyObject *request)
+{
     PyObject *arguments[] = {self->parts[EXECUTOR], connection, self->parts[PROCEED]};
-    return done_with(PyObject_VectorcallMethod(self->names.run, arguments, 3, NULL));
+    switch (run_in_context(self, connection, request, self->parts[SEAT])) {
+    case COMPLETE:
+        return prefork_fastpath_rest(self, connection);
+    case WAITING:
+        return done_with(PyObject_CallMethodNoArgs(connection, self->names.settle));
+    case PYTHON:
+        return done_with(PyObject_VectorcallMethod(self->names.run, arguments, 3, NULL));
+    default:
+        return -1;
+    }
 }
 
 /* As Connection._start. */
 static int
 start(FastPath *self, PyObject *connection, PyObject *request)
 {
-    PyObject *body = PEEK(request, REQUEST_BODY);
-    if (PEEK(request, REQUEST_BEGUN) != Py_None || (body != Py_None && Py_TYPE(body) != (PyTypeObject *)self->parts[BODY]))
+    if (self->pool || !is_ordinary(self, request))
         return done_with(PyObject_CallMethodOneArg(connection, self->names._start, request));
     long served = 0;
     if (note_request(self, connection, request, &served) < 0)
@@ -277,7 +326,7 @@ start(FastPath *self, PyObject *connection, PyObject *request)
     put(PLACE(connection, CONNECTION_PHASE), self->parts[PHASE_APPLICATION]);
     put(PLACE(connection, CONNECTION_DEADLINE), self->parts[NEVER]);
     put(PLACE(connection, CONNECTION_BUSY), Py_True);
-    int result = run_in_context(self, connection, request, arrived);
+    int result = run_at_once(self, connection, request);
     Py_DECREF(arrived);
     return result;
 }

@@ -5,9 +5,27 @@
 
 /* The application ------------------------------------------------------------------------------------------------ */
 
+/* Who may answer this step (see worker/takeover.py): whoever takes over has to find the request at its handler. */
+static int
+tell_claim(FastPath *self, PyObject *seat, PyObject *claim)
+{
+    PyObject *on_claim = PyObject_GetAttr(self->parts[HOME], self->names.on_claim);
+    PyObject *number = PyObject_GetAttr(seat, self->names.number);
+    int result = -1;
+    if (on_claim == Py_None && number != NULL)
+        result = 0;
+    else if (on_claim != NULL && number != NULL) {
+        PyObject *arguments[] = {number, claim};
+        result = done_with(PyObject_Vectorcall(on_claim, arguments, 2, NULL));
+    }
+    Py_XDECREF(on_claim);
+    Py_XDECREF(number);
+    return result;
+}
+
 /* As WSGIRequestHandler.respond, up to the application's input. The Response (owned), or NULL with an exception. */
 static PyObject *
-begin_response(FastPath *self, PyObject *exchange, PyObject *request, PyObject *arrived)
+begin_response(FastPath *self, PyObject *exchange, PyObject *request, PyObject *seat, PyObject *claim)
 {
     const Names *names = &self->names;
     PyObject *handler = PEEK(exchange, EXCHANGE_HANDLER), *head = PEEK(request, REQUEST_HEAD);
@@ -18,13 +36,15 @@ begin_response(FastPath *self, PyObject *exchange, PyObject *request, PyObject *
             PyErr_SetObject(PyExc_KeyError, names->remote_addr);
         return NULL;
     }
-    long long queued_ns =
-        self->seat_api->begin(self->parts[SEAT], PEEK(head, HEAD_LINE), client, PyFloat_AsDouble(arrived), 0);
+    double arrived_s = PyFloat_AsDouble(PEEK(exchange, EXCHANGE_ARRIVED));
+    long long queued_ns = self->seat_api->begin(seat, PEEK(head, HEAD_LINE), client, arrived_s, 0);
     if (queued_ns < 0 || put_new(PLACE(handler, HANDLER_QUEUED_NS), PyLong_FromLongLong(queued_ns)) < 0
         || put_new(PLACE(handler, HANDLER_STARTED_NS), PyLong_FromLongLong(now_ns())) < 0)
         return NULL;
     put(PLACE(handler, HANDLER_REQUEST), request);
     put(PLACE(handler, HANDLER_ENVIRON), environ);
+    if (claim != Py_None && tell_claim(self, seat, claim) < 0)
+        return NULL;
     PyObject *keep_alive = PyObject_GetAttr(self->parts[HOME], names->keep_alive);
     if (keep_alive == NULL)
         return NULL;
@@ -309,7 +329,7 @@ send_whole(FastPath *self, PyObject *connection, PyObject *response, PyObject *p
 
 /* As WSGIRequestHandler.end for a response that went out whole, and the seat's part. */
 static int
-end_response(FastPath *self, PyObject *exchange, PyObject *request, PyObject *response)
+end_response(FastPath *self, PyObject *exchange, PyObject *request, PyObject *response, PyObject *seat)
 {
     const Names *names = &self->names;
     PyObject *handler = PEEK(exchange, EXCHANGE_HANDLER), *body = PEEK(request, REQUEST_BODY);
@@ -330,7 +350,7 @@ end_response(FastPath *self, PyObject *exchange, PyObject *request, PyObject *re
     if (!result)
         result = put_new(PLACE(handler, HANDLER_ENVIRON), PyDict_New());
     if (!result)
-        self->seat_api->finish(self->parts[SEAT], PyLong_AsLong(PEEK(response, RESPONSE_STATUS)),
+        self->seat_api->finish(seat, PyLong_AsLong(PEEK(response, RESPONSE_STATUS)),
                                PyLong_AsLongLong(PEEK(response, RESPONSE_BODY_BYTES)), PyLong_AsLongLong(bytes_in), 0);
     Py_DECREF(bytes_in);
     return result;
@@ -338,20 +358,32 @@ end_response(FastPath *self, PyObject *exchange, PyObject *request, PyObject *re
 
 /* As Exchange._perform, where the socket is full. */
 static int
-suspend(FastPath *self, PyObject *exchange)
+suspend(FastPath *self, PyObject *exchange, PyObject *seat)
 {
-    PyObject *seat = self->parts[SEAT];
     if (put_new(PLACE(exchange, EXCHANGE_EXTENSION_NS), PyObject_CallMethodNoArgs(seat, self->names.suspend)) < 0)
         return -1;
     return put_new(PLACE(exchange, EXCHANGE_BEGAN_NS), PyObject_GetAttr(seat, self->names.began_ns));
 }
 
+/* The right to send, for good. -1 with an exception: somebody else has answered. */
+static int
+take_claim(FastPath *self, PyObject *claim)
+{
+    PyObject *taken = PyObject_CallMethodNoArgs(claim, self->names.take);
+    if (taken == Py_False)
+        PyErr_SetString(PyExc_ConnectionAbortedError, "the request took too long and has been answered");
+    int result = taken == Py_True ? 0 : -1;
+    Py_XDECREF(taken);
+    return result;
+}
+
 /* The whole exchange, in its context. FAILED: with an exception. */
 enum outcome
-prefork_fastpath_respond(FastPath *self, PyObject *connection, PyObject *request, PyObject *arrived)
+prefork_fastpath_respond(FastPath *self, PyObject *connection, PyObject *request, PyObject *seat)
 {
     PyObject *exchange = PEEK(connection, CONNECTION_EXCHANGE);
-    PyObject *response = begin_response(self, exchange, request, arrived);
+    PyObject *claim = PEEK(PEEK(connection, CONNECTION_SENDER), SENDER_CLAIM);
+    PyObject *response = begin_response(self, exchange, request, seat, claim);
     if (response == NULL)
         return FAILED;
     enum outcome outcome = PYTHON;
@@ -367,13 +399,16 @@ prefork_fastpath_respond(FastPath *self, PyObject *connection, PyObject *request
     }
     if (piece != NULL) {
         Py_INCREF(piece);
-        put(PLACE(response, RESPONSE_ITERABLE), self->names.nothing);
-        int sent = send_whole(self, connection, response, piece);
+        int sent = -1;
+        if (claim == Py_None || take_claim(self, claim) == 0) {
+            put(PLACE(response, RESPONSE_ITERABLE), self->names.nothing);
+            sent = send_whole(self, connection, response, piece);
+        }
         Py_DECREF(piece);
-        if (sent > 0)
-            outcome = end_response(self, exchange, request, response) < 0 ? FAILED : COMPLETE;
+        if (sent > 0 && (claim == Py_None || done_with(PyObject_CallMethodNoArgs(claim, self->names.end)) == 0))
+            outcome = end_response(self, exchange, request, response, seat) < 0 ? FAILED : COMPLETE;
         else
-            outcome = sent < 0 || suspend(self, exchange) < 0 ? FAILED : WAITING;
+            outcome = sent != 0 || suspend(self, exchange, seat) < 0 ? FAILED : WAITING;
     }
     Py_DECREF(response);
     return outcome;

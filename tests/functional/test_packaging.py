@@ -58,11 +58,15 @@ def test_the_wheel_has_everything_that_the_program_reads(shipped: Path) -> None:
     wanted = {
         f"prefork/{path.relative_to(source)}"
         for path in source.rglob("*")
-        if path.is_file() and path.suffix not in (".c", ".so", ".pyc") and ".mypy_cache" not in path.parts
+        if path.is_file()
+        and path.suffix not in (".c", ".h", ".so", ".pyc")
+        and ".mypy_cache" not in path.parts
     }
     assert wanted - names == set()
     assert not [
-        name for name in names if name.endswith((".c", ".pyc")) or name.startswith(("tests/", "server/"))
+        name
+        for name in names
+        if name.endswith((".c", ".h", ".pyc")) or name.startswith(("tests/", "server/"))
     ]
     data = {name.partition(".data/data/")[2] for name in names}
     assert PLACES - data == set()

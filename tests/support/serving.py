@@ -124,6 +124,7 @@ class Station:
         maximum: int = 1000,
         handler_class: type[WSGIRequestHandler] = WSGIRequestHandler,
         fast: bool = True,
+        buffer_bodies: bool = True,
     ) -> None:
         """`fast`: ordinary requests go the compiled way where that can be, as in a worker."""
         self.log = RecordingLog()
@@ -140,6 +141,7 @@ class Station:
         else:
             self.executor = InlineExecutor()
         self.connections.executor = self.executor
+        self.connections.buffer_bodies = buffer_bodies
         if fast:
             use_fast_path(self.connections, here.seat)
         self.base = server_environ(self.context, "127.0.0.1", "8000")

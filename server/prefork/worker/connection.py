@@ -20,6 +20,7 @@ from prefork.http.errors import ProtocolError
 from prefork.http.receiver import Expects, Request, RequestReceiver
 from prefork.http.request_line import RequestHead
 from prefork.http.response import CONTINUE, short_answer
+from prefork.ipc.seat import here
 from prefork.worker.exchange import ABANDON, COMPLETE, RESPOND, RESUME, WAITING, Exchange
 from prefork.worker.executors import Executor, Leftovers, Step
 from prefork.worker.kept import MOMENT_S, Kept
@@ -342,10 +343,10 @@ class Connection:
     def perform(self, step: Step) -> bool | Leftovers:
         """Goes on with the exchange. True: at rest again, the loop need not be told."""
         exchange = self._exchange
-        outcome = exchange.perform(step)
-        if (
-            outcome is WAITING
-        ):  # (TAKEN_OVER: the connection is the loop's, or gone; `settle` only takes note)
+        fast = self._home.fast_perform
+        outcome = exchange.perform(step) if fast is None or step is not RESPOND else fast(self, here.seat)
+        # (TAKEN_OVER: the connection is the loop's, or gone; `settle` only takes note)
+        if outcome is WAITING:
             return False
         if self._kept is not None and outcome is COMPLETE:
             self._drop_kept(self._kept)

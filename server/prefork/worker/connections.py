@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from prefork.http.limits import Limits
+from prefork.ipc.seat import Seat
 from prefork.worker.connection import Connection, Phase
+from prefork.worker.exchange import Outcome
 from prefork.worker.executors import Executor, InlineExecutor
 from prefork.worker.kept import Keeper
 from prefork.worker.loop import EventLoop
@@ -93,6 +95,8 @@ class Connections:
         """Reads and answers ordinary requests (see `fastpath`); None: Python does it."""
         self.ear: Callable[[Connection], Callable[[int], None]] | None = None
         """Makes what is told the news of one connection, and uses the former; None: its `on_event` is."""
+        self.fast_perform: Callable[[Connection, Seat], Outcome] | None = None
+        """Answers ordinary requests in a thread of a pool; None: Python does it."""
         self.connect: Callable[..., Connection] = partial(Connection, self)
         """(sock, peer, environ, correct): makes a connection."""
         self.static: StaticFiles | None = None

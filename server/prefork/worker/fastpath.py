@@ -4,8 +4,8 @@ Owns: whether it may be used, and what it is made of. Runs in the worker, once, 
 an ordinary request is; that, and every other request, is `Connection`'s and `Exchange`'s.
 
 `_fastpath.c` goes through the steps of `Connection.read`, `Exchange.perform` and `WSGIRequestHandler.respond` without coming back
-to Python in between, but for the application. It stands for exactly these methods: a handler class that overrides one of them, a
-pool of threads, load shedding do without it.
+to Python in between, but for the application; with a pool of threads in two pieces, one for the loop and one for the thread. It
+stands for exactly these methods: a handler class that overrides one of them, and load shedding, do without it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from prefork.speedups import fastpath
 from prefork.worker.arrival import TICK_S, WORTH_ASKING_S
 from prefork.worker.connection import Connection, Phase
 from prefork.worker.connections import Connections
-from prefork.worker.exchange import Exchange
+from prefork.worker.exchange import Exchange, Outcome
 from prefork.worker.executors import InlineExecutor, Step
 from prefork.worker.interruption import MainGate, Watched
 from prefork.worker.loop import READ
@@ -75,7 +75,9 @@ class Parts(msgspec.Struct):
     application: object
     watched: Watched | None
     gate: MainGate | None
-    stamp: HeaderStamp
+    pool: bool
+    """Threads run the application, not the loop."""
+    stamp: object
     limits: object
     most_in_memory: int
     """Bytes of a body that is neither refused nor stored anywhere else."""
@@ -107,21 +109,26 @@ class Parts(msgspec.Struct):
     phase_application: object = Phase.APPLICATION
     phase_closed: object = Phase.CLOSED
     proceed: object = Step.PROCEED
+    respond: object = Step.RESPOND
+    completed: object = Outcome.COMPLETE
+    suspended: object = Outcome.WAITING
 
 
 def use_fast_path(home: Connections, seat: Seat) -> None:
-    """Has `home` read and answer ordinary requests that way, if it can. `seat`: of the calling thread, which runs everything."""
-    if fastpath is None or Seat is SeatInPython or home.shedding is not None or home.on_claim is not None:
+    """Has `home` read and answer ordinary requests that way, if it can. `seat`: of the calling thread, which is the loop's."""
+    if fastpath is None or Seat is SeatInPython or home.shedding is not None:
         return
     if home.clock is not time.monotonic:  # it asks the kernel
         return
-    if not isinstance(home.executor, InlineExecutor) or _overrides(home.handler_class, _REPLACED):
+    if _overrides(home.handler_class, _REPLACED) or type(home.context.stamp) is not HeaderStamp:
         return
+    pool = not isinstance(home.executor, InlineExecutor)
     context = home.context
-    stamp, application = context.stamp, context.app
-    watched = application if isinstance(application, Watched) else None
+    application = context.app
+    # A pool's threads have gates of their own, which only Python opens and shuts.
+    watched = application if isinstance(application, Watched) and not pool else None
     gate = None if watched is None else watched.gate
-    if type(stamp) is not HeaderStamp or not (gate is None or isinstance(gate, MainGate)):
+    if not (gate is None or isinstance(gate, MainGate)):
         return
     parts = Parts(
         home=home,
@@ -133,7 +140,8 @@ def use_fast_path(home: Connections, seat: Seat) -> None:
         application=application if watched is None else watched.application,
         watched=watched,
         gate=gate,
-        stamp=stamp,
+        pool=pool,
+        stamp=context.stamp,
         limits=home.limits,
         most_in_memory=min(home.limits.body_memory, home.limits.max_body or home.limits.body_memory),
         writes_log=context.access is not None or _overrides(home.handler_class, ["log_request"]),
@@ -144,6 +152,8 @@ def use_fast_path(home: Connections, seat: Seat) -> None:
     )
     made = fastpath.FastPath(parts, _CLASSES)
     home.fast_read, home.ear, home.connect = made.read, made.ear, made.connect
+    if pool:
+        home.fast_perform = made.perform
 
 
 def _model(home: Connections) -> Connection:

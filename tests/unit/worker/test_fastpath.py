@@ -255,7 +255,7 @@ def _state(connection: Any) -> dict[str, Any]:
 
 
 def _account() -> list[int]:
-    """Counters of this thread's seat; not those that hold times."""
+    """Counters of this thread's seat (all zero if a pool has others); not those that hold times."""
     fields = memoryview(here.seat._memory if hasattr(here.seat, "_memory") else SEAT_MEMORY).cast("Q")
     return list(fields[48:56])
 
@@ -292,17 +292,19 @@ def compare(app: App, sendings: list[bytes], **options: Any) -> dict[str, Any]:
     return fast
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", APPS)
-def test_every_application(name: str) -> None:
+def test_every_application(name: str, threads: int) -> None:
     for request in ("ordinary", "HEAD", "1.0", "1.0 that stays", "closes", "body", "pipelined"):
-        compare(APPS[name], [REQUESTS[request], GET])
+        compare(APPS[name], [REQUESTS[request], GET], threads=threads)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", REQUESTS)
-def test_every_request(name: str) -> None:
-    found = compare(ordinary, [REQUESTS[name], GET])
+def test_every_request(name: str, threads: int) -> None:
+    found = compare(ordinary, [REQUESTS[name], GET], threads=threads)
     assert found["bytes"]
-    compare(hello, [GET, REQUESTS[name], GET])
+    compare(hello, [GET, REQUESTS[name], GET], threads=threads)
 
 
 @pytest.mark.parametrize("name", ["ordinary", "body", "pipelined", "chunks"])
@@ -501,7 +503,6 @@ def test_an_interruption_that_is_due_is_raised_in_the_application() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"threads": 2},
         {"clock": FakeClock()},
         *(
             {"handler_class": type("Handler", (WSGIRequestHandler,), {name: lambda self, *_: None})}

@@ -94,8 +94,7 @@ def test_after_others_of_its_connection(buffered: bool) -> None:
         environ["wsgi.input"].read()
         return hello(environ, start_response)
 
-    with station(read, threads=1 if buffered else 2) as made:
-        made.connections.buffer_bodies = buffered
+    with station(read, threads=1 if buffered else 2, buffer_bodies=buffered) as made:
         client = made.connect(POST + b"Content-Length: 2\r\n\r\nabNONSENSE\r\n\r\n")
         client.read_to_end()
         assert [entry.status for entry in made.access.entries] == [200, 400]

@@ -221,8 +221,7 @@ def test_a_body_that_is_read_late_is_not_read_from_the_socket() -> None:
         return late_whole(environ, start_response)
 
     application = Stuck(read_late)
-    with station(application, threads=2) as made:
-        made.connections.buffer_bodies = False
+    with station(application, threads=2, buffer_bodies=False) as made:
         request = b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nab"
         client = taken_over(made, application, request)
         client.send(b"cde")
