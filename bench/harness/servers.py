@@ -32,6 +32,8 @@ class Wish:
     workers: int = 1
     threads: int = 1
     tls: bool = False
+    preload: bool = False
+    """Import the application before forking, where that is not what the server does anyway."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ def _gunicorn(kind: str) -> Callable[[Wish, Address], list[str]]:
         options = ["-b", str(at), "-w", str(wish.workers), "-k", kind, "--log-level", "error"]
         if kind == "gthread":
             options += ["--threads", str(wish.threads), "--worker-connections", "10000", "--keep-alive", "5"]
+        if wish.preload:
+            options += ["--preload"]
         if wish.tls:
             options += ["--certfile", at.certificate, "--keyfile", at.key]
         return [sys.executable, "-m", "gunicorn", *options, wish.target]
