@@ -45,6 +45,10 @@ class Sample:
     """The least CPU time of a worker over the most; 1.0 with one worker."""
 
 
+ALL_THERE_S = 0.5
+"""After the first response: until all workers accept."""
+
+
 class LoadError(Exception):
     """The load could not be made; the text is what wrk says."""
 
@@ -81,11 +85,14 @@ def pss_mib(pid: int) -> float:
 
 def measure(server: Running, workload: Workload, cores: set[int], seconds: int) -> Sample:
     """Runs one workload against a server, wrk on `cores`. Raises LoadError."""
+    if workload.wish.workers > 1:
+        # It has just answered for the first time: one worker is there. Connections that are opened now stay with that one.
+        time.sleep(ALL_THERE_S)
     with idle_connections(server, workload.idle), _beside(server, workload, cores, seconds):
-        members = family(server.pid)
-        before = {member: cpu_s(member) for member in members}
+        before = {member: cpu_s(member) for member in family(server.pid)}
         output = wrk(server.url(workload.path), workload.connections, workload.options, cores, seconds)
-        spent = {member: cpu_s(member) - before[member] for member in members}
+        # Whoever answers first may have siblings that are still being started.
+        spent = {member: cpu_s(member) - before.get(member, 0.0) for member in family(server.pid)}
         memory = pss_mib(server.pid)
     requests, seconds_taken = counted(output)
     return Sample(
