@@ -58,6 +58,13 @@ STEP_BACK_AFTER = 4
 """Connections after which a worker goes to the end of the queue of those who wait. The kernel wakes the first who sleeps,
 and nobody moves in that queue by being woken: a server with little to do would have all its connections in one worker."""
 
+STEP_BACK_S = 0.001
+"""So long it then leaves them to the others: when many come at once and no processor is free, the one that runs would have taken
+all of them before the others, which have been woken, run at all."""
+
+STEP_BACK_EVERY_S = 0.01
+"""But not more often than that: when the others have no time, newcomers wait a tenth longer and no more."""
+
 EVICT = 16
 """Connections closed at once to make room: looking for them costs as much as accepting a few dozen."""
 
@@ -84,11 +91,13 @@ class Acceptor:
         baton_fd: int | None = None,
         share: int = 1,
         alone: bool = False,
+        step_back_s: float = STEP_BACK_S,
     ) -> None:
         """`share`: how many new connections it takes at once from each listener while its threads are never free. As many as it
         has threads: of several workers in that state each takes what it can do, and newcomers wait no longer than others.
         `alone`: it has no siblings to share new connections with, and takes so many whenever it has had no time to look."""
         self._alone = alone
+        self._step_back_s = step_back_s
         self._share = share
         self._loop = loop
         self._doors = {door.sock.fileno(): door for door in doors}
@@ -107,6 +116,7 @@ class Acceptor:
         self._taken = 0  # connections since it stepped back
         self._leaving = False
         self._told_at = float("-inf")
+        self._stepped_back_at = float("-inf")
         self._turn = Turn()
         self.deadline = NEVER
         self.bucket: float = 0
@@ -229,6 +239,14 @@ class Acceptor:
         """The others are woken before this worker now. Who comes in between is not lost: adding a descriptor looks whether it is
         ready (epoll_ctl(2))."""
         self._taken = 0
+        now = self._loop.now
+        if now - self._stepped_back_at >= STEP_BACK_EVERY_S:
+            self._stepped_back_at = now
+            self.pause()
+            self._pass_baton()
+            self.deadline = now + self._step_back_s
+            self._loop.watch_exactly(self)
+            return
         fd = door.sock.fileno()
         self._loop.remove(fd)
         try:

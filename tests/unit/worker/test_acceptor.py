@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 
-from prefork.worker.acceptor import CLIENT_GONE, EVICT, PAUSE_S, Acceptor, Door
+from prefork.worker.acceptor import (
+    CLIENT_GONE,
+    EVICT,
+    PAUSE_S,
+    STEP_BACK_AFTER,
+    STEP_BACK_EVERY_S,
+    Acceptor,
+    Door,
+)
 from prefork.worker.connection import Phase
 from prefork.worker.newcomers import MAX_PATIENCE_S, PATIENCE_S, STALE_S
 from prefork.wsgi.environ import connection_environ
@@ -56,7 +64,7 @@ class Listening:
 class Front:
     """An acceptor with one listener, in a station."""
 
-    def __init__(self, made: Station, share: int = 1, alone: bool = False) -> None:
+    def __init__(self, made: Station, share: int = 1, alone: bool = False, step_back_s: float = 0.0) -> None:
         self.made = made
         self.listener = Listening()
         self.executor = Executor()
@@ -74,6 +82,7 @@ class Front:
             self.baton,
             share,
             alone,
+            step_back_s,
         )
 
     def receive(self, sock: socket.socket, peer: object) -> None:
@@ -259,6 +268,30 @@ def test_at_the_maximum_without_idle_ones_the_rest_waits(front: Front) -> None:
     assert front.batons() >= 1  # another worker may have room
     front.clients[3].close()
     until_accepted(front, 21)
+
+
+def test_when_many_come_at_once_the_others_have_a_moment(clock: FakeClock) -> None:
+    """A worker that runs would take all of them before the others, which have been woken, run at all."""
+    with station(hello, clock=clock, maximum=100) as made:
+        front = Front(made, step_back_s=0.001)
+        front.acceptor.resume()
+        for _ in range(30):
+            front.connect()
+        until_accepted(front, STEP_BACK_AFTER)
+        front.batons()
+        made.turn(5)
+        assert front.listener.accepted == STEP_BACK_AFTER
+        clock.now += 0.0011
+        made.turn(2)
+        # Nobody came: it takes them all, for it does not step back again so soon.
+        until_accepted(front, 30)
+        clock.now += STEP_BACK_EVERY_S
+        for _ in range(30):
+            front.connect()
+        made.turn(60)
+        assert front.listener.accepted < 30 + 2 * STEP_BACK_AFTER
+        assert front.batons() >= 1
+        front.close()
 
 
 # Out of descriptors ---------------------------------------------------------------------------------------------------
