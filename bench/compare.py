@@ -22,7 +22,7 @@ from pathlib import Path
 from harness.measure import LoadError, Sample, measure, median
 from harness.operations import OPERATIONS, operate
 from harness.report import plot, setting, table
-from harness.servers import PEERS, StartError, running
+from harness.servers import FLOOR, PEERS, StartError, running
 from harness.workloads import WORKLOADS
 
 import prefork
@@ -140,7 +140,10 @@ def main() -> None:
     for program in ("wrk", "taskset", "openssl"):
         if shutil.which(program) is None:
             raise SystemExit(f"{program} is missing")
-    servers = [name for name in chosen(options.servers, [*PEERS], "server") if PEERS[name].version]
+    wanted = chosen(options.servers, [*PEERS], "server")
+    if options.servers == "all":
+        wanted.remove(FLOOR)
+    servers = [name for name in wanted if PEERS[name].version]
     workloads = chosen(options.workloads, [*WORKLOADS], "workload")
     operations = chosen(options.operations, [operation.name for operation in OPERATIONS], "operation")
     # As pip does for the others: an editable installation would be compiled anew by each process where byte code is not written.

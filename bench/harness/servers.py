@@ -136,6 +136,9 @@ def _runner(name: str) -> Callable[[Wish, Address], list[str]]:
     return command
 
 
+FLOOR = "floor"
+"""No server, but what the kernel takes (floor.c): for hello, browser, unique and close, and only if asked for."""
+
 PEERS = {
     peer.name: peer
     for peer in (
@@ -147,6 +150,7 @@ PEERS = {
         Peer("uwsgi", "uwsgi", _uwsgi),
         Peer("cheroot", "cheroot", _runner("cheroot"), processes=False),
         Peer("waitress", "waitress", _runner("waitress"), processes=False),
+        Peer("floor", "prefork", _runner("floor"), processes=False, threads=False),
         Peer("gunicorn-gthread", "gunicorn", _gunicorn("gthread"), tls=True),
         Peer("gunicorn-sync", "gunicorn", _gunicorn("sync"), threads=False, tls=True),
     )
