@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 from typing import IO, Protocol
 
+from prefork.wsgi.storage import Positioned
+
 SMALL_BYTES = 16 * 1024
 """Shorter reads come from a buffer of this size: to fetch a few bytes costs more than to copy them."""
 
@@ -27,31 +29,14 @@ class Rest(Protocol):
         """The request is over: from now on `fetch` raises. Any thread."""
 
 
-class _Raw(io.RawIOBase):
+class _Raw(Positioned):
     """Both as one file."""
 
     def __init__(self, before: IO[bytes] | None, rest: Rest, size: int) -> None:
+        super().__init__(size)
         self._before = before
         self._rest = rest
-        self._size = size
         self._begin = size - rest.left  # of the rest
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        if start + offset < 0:
-            raise ValueError(f"negative seek value {start + offset}")
-        self._at = start + offset
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
 
     def fetch(self, size: int) -> bytes:
         """Some bytes, at most `size`; b"" at the end."""

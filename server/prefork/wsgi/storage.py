@@ -116,14 +116,12 @@ class InMemory:
     __del__ = close
 
 
-class _Reader(io.RawIOBase):
-    """Reads from pieces, until the request is over: an application that reads even later must not see the next one's body."""
+class Positioned(io.RawIOBase):
+    """A raw stream of a known size that can seek. What is read at the position is for subclasses."""
 
-    def __init__(self, chunks: list[memoryview], size: int) -> None:
-        self._chunks = chunks
+    def __init__(self, size: int) -> None:
         self._size = size
         self._at = 0
-        self._ended = False
 
     def readable(self) -> bool:
         return True
@@ -140,6 +138,15 @@ class _Reader(io.RawIOBase):
 
     def tell(self) -> int:
         return self._at
+
+
+class _Reader(Positioned):
+    """Reads from pieces, until the request is over: an application that reads even later must not see the next one's body."""
+
+    def __init__(self, chunks: list[memoryview], size: int) -> None:
+        super().__init__(size)
+        self._chunks = chunks
+        self._ended = False
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         chunks, at = self._chunks, self._at
