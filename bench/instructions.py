@@ -1,7 +1,7 @@
 """Instructions of a request: a whole worker under callgrind, with a client beside it that asks a counted number of times.
 
     python bench/instructions.py [--workloads hello,browser,unique,close] [--requests 2000] [--connections 16]
-                                  [--pure] [--functions]
+                                  [--pure] [--access-log] [--functions]
 
 Exact on a busy machine too: each workload runs twice, the second time with more requests, and the difference is divided by
 the requests between them, so that the start is out of it. In user space, the interpreter included. `--functions`
@@ -29,6 +29,8 @@ from typing import Any
 
 TURNS_BEFORE = 10
 """So many requests of each connection are not counted."""
+ACCESS_LOG = "BENCH_ACCESS_LOG"
+"""The worker's environment: the file of the access log. Without it there is none."""
 TLS_FILES = "BENCH_TLS_FILES"
 """The worker's environment: what `certificate` gives, as JSON. Without it there is no TLS."""
 FIELDS = {
@@ -129,6 +131,10 @@ def serve(listener_fd: int, channel_fd: int, port: int) -> None:
         "server": {"listen": [{"address": address, "tls": TLS_FILES in os.environ}]},
         "workers": {"count": 1},
     }
+    access_log = None
+    if path := os.environ.get(ACCESS_LOG):
+        access_log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        content["log"] = {"access": path}
     context = None
     if files := os.environ.get(TLS_FILES):
         from prefork.net.material import Credential, Material
@@ -148,7 +154,7 @@ def serve(listener_fd: int, channel_fd: int, port: int) -> None:
             listeners=((listener_fd, address),),
             application=application,
             log=Log(2, "error"),
-            access_fd=None,
+            access_fd=access_log,
             tls=context,
         )
     )
@@ -247,6 +253,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--pure", action="store_true", help="without the compiled parts")
+    parser.add_argument("--access-log", action="store_true", help="with an access log to a file")
     parser.add_argument("--functions", action="store_true")
     options = parser.parse_args()
     environment = {**os.environ, "PYTHONHASHSEED": "0"} | ({"PREFORK_PURE": "1"} if options.pure else {})
@@ -258,6 +265,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         for workload in options.workloads.split(","):
             chosen = dict(environment)
+            if options.access_log:
+                chosen[ACCESS_LOG] = str(Path(name) / "access.log")
             if workload.startswith("tls"):
                 chosen[TLS_FILES] = json.dumps(certificate(Path(name)))
             if options.functions:

@@ -28,7 +28,7 @@ static const struct {
     {"exchange", "_sock"}, {"exchange", "_receiver"}, {"exchange", "_sender"},
     {"sender", "_sock"}, {"sender", "_outbox"}, {"sender", "claim"}, {"outbox", "empty"}, {"outbox", "_parts"},
     {"handler", "client_address"}, {"handler", "_write_out"}, {"handler", "_started_ns"}, {"handler", "queued_ns"}, {"handler", "request"},
-    {"handler", "environ"}, {"handler", "_response"}, {"handler", "bytes_in"},
+    {"handler", "environ"}, {"handler", "_response"}, {"handler", "bytes_in"}, {"handler", "duration_ns"},
     {"receiver", "expects"}, {"receiver", "pending"}, {"receiver", "_base"}, {"receiver", "_new_body"},
     {"request", "head"}, {"request", "environ"}, {"request", "body"}, {"request", "begun"},
     {"request_head", "line"}, {"request_head", "method"}, {"request_head", "minor"}, {"request_head", "keep_alive"},
@@ -44,7 +44,7 @@ static const struct {
 
 /* What Python hands over, by the names of `worker.fastpath.Parts`. */
 static const char *const part_names[PARTS] = {
-    "home", "context", "loop", "executor", "static", "seat", "application", "watched", "gate", "stamp", "limits", "most_in_memory", "writes_log",
+    "home", "context", "loop", "executor", "static", "seat", "application", "watched", "gate", "stamp", "limits", "most_in_memory", "has_own_log", "access",
     "keepalive_s", "worth_asking_s", "never",
     "parse_head", "build_head", "current", "bytes_io", "socket", "body",
     "request", "response",
@@ -130,7 +130,7 @@ take_parts(FastPath *self, PyObject *parts)
             return -1;
     self->has_gate = self->parts[GATE] != Py_None;
     self->pool = self->parts[POOL] == Py_True;
-    self->writes_log = self->parts[WRITES_LOG] == Py_True;
+    self->has_own_log = self->parts[HAS_OWN_LOG] == Py_True;
     self->keepalive_s = PyFloat_AsDouble(self->parts[KEEPALIVE_S]);
     self->worth_asking_s = PyFloat_AsDouble(self->parts[WORTH_ASKING_S]);
     self->tick_s = PyFloat_AsDouble(self->parts[TICK_S]);

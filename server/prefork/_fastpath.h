@@ -33,7 +33,7 @@ enum {
     EXCHANGE_SOCK, EXCHANGE_RECEIVER, EXCHANGE_SENDER,
     SENDER_SOCK, SENDER_OUTBOX, SENDER_CLAIM, OUTBOX_EMPTY, OUTBOX_PARTS,
     HANDLER_CLIENT_ADDRESS, HANDLER_WRITE_OUT, HANDLER_STARTED_NS, HANDLER_QUEUED_NS, HANDLER_REQUEST, HANDLER_ENVIRON, HANDLER_RESPONSE,
-    HANDLER_BYTES_IN,
+    HANDLER_BYTES_IN, HANDLER_DURATION_NS,
     RECEIVER_EXPECTS, RECEIVER_PENDING, RECEIVER_BASE, RECEIVER_NEW_BODY,
     REQUEST_HEAD, REQUEST_ENVIRON, REQUEST_BODY, REQUEST_BEGUN,
     HEAD_LINE, HEAD_METHOD, HEAD_MINOR, HEAD_KEEP_ALIVE, HEAD_CONTENT_LENGTH, HEAD_CHUNKED,
@@ -48,7 +48,7 @@ enum {
 
 /* What Python hands over, by the names of `worker.fastpath.Parts`. */
 enum {
-    HOME, CONTEXT, LOOP, EXECUTOR, STATIC, SEAT, APPLICATION, WATCHED, GATE, STAMP, LIMITS, MOST_IN_MEMORY, WRITES_LOG,
+    HOME, CONTEXT, LOOP, EXECUTOR, STATIC, SEAT, APPLICATION, WATCHED, GATE, STAMP, LIMITS, MOST_IN_MEMORY, HAS_OWN_LOG, ACCESS,
     KEEPALIVE_S, WORTH_ASKING_S, NEVER,
     PARSE_HEAD, BUILD_HEAD, CURRENT, BYTES_IO, SOCKET, BODY,
     REQUEST, RESPONSE,
@@ -61,7 +61,7 @@ enum {
 
 #define NAMES(X)                                                                                                       \
     X(_feed) X(_end_of_input) X(_start) X(_run) X(_behind) X(close) X(settle) X(run) \
-    X(suspend) X(add) X(raised) X(serves) X(as_input) X(size) X(_catch_up) X(log_end) X(wrapped) X(start_response)           \
+    X(suspend) X(add) X(raised) X(serves) X(as_input) X(size) X(_catch_up) X(log_end) X(_report) X(handler_failed) X(wrapped) X(start_response)           \
     X(early_hints) X(write) X(on_event) X(write_through) X(fileno) X(recv) X(forget) X(closed)      \
     X(perform) X(take) X(end) X(number) X(on_claim) X(_forget_events) X(opened)                                                                                        \
     X(requests) X(keep_alive) X(backlog) X(now) X(behind_s) X(began_ns) X(send)
@@ -86,7 +86,7 @@ typedef struct {
     socklen_t last_data_at;
     Py_ssize_t gather_bytes, most_in_memory;
     long read;
-    bool writes_log, has_gate, pool;
+    bool has_own_log, has_gate, pool;
     char received[RECV_BYTES];
     char copied[COPY_BYTES];
 } FastPath;

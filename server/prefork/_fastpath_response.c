@@ -327,6 +327,30 @@ send_whole(FastPath *self, PyObject *connection, PyObject *response, PyObject *p
 
 /* The end of the exchange ---------------------------------------------------------------------------------------- */
 
+/* As WSGIRequestHandler.log_end and log_request, where no subclass has its own. */
+static int
+tell_access_log(FastPath *self, PyObject *handler, PyObject *response)
+{
+    int64_t started_ns = PyLong_AsLongLong(PEEK(handler, HANDLER_STARTED_NS));
+    if (put_new(PLACE(handler, HANDLER_DURATION_NS), PyLong_FromLongLong(now_ns() - started_ns)) < 0)
+        return -1;
+    PyObject *entry[] = {PEEK(handler, HANDLER_ENVIRON), PEEK(response, RESPONSE_STATUS), PEEK(response, RESPONSE_BODY_BYTES),
+                         PEEK(handler, HANDLER_DURATION_NS), PEEK(handler, HANDLER_QUEUED_NS), PEEK(handler, HANDLER_BYTES_IN)};
+    enum { ENTRIES = sizeof entry / sizeof *entry };
+    /* Comparing keys of an environ may run the application's code. */
+    for (int i = 0; i < ENTRIES; i++)
+        Py_INCREF(entry[i]);
+    int told = done_with(PyObject_Vectorcall(self->parts[ACCESS], entry, ENTRIES, NULL));
+    for (int i = 0; i < ENTRIES; i++)
+        Py_DECREF(entry[i]);
+    if (told == 0)
+        return 0;
+    PyObject *report[] = {handler, take_exception(), self->names.handler_failed};
+    int reported = done_with(PyObject_VectorcallMethod(self->names._report, report, 3, NULL));
+    Py_DECREF(report[1]);
+    return reported;
+}
+
 /* As WSGIRequestHandler.end for a response that went out whole, and the seat's part. */
 static int
 end_response(FastPath *self, PyObject *exchange, PyObject *request, PyObject *response, PyObject *seat)
@@ -338,7 +362,9 @@ end_response(FastPath *self, PyObject *exchange, PyObject *request, PyObject *re
         return -1;
     int result = 0;
     put(PLACE(handler, HANDLER_BYTES_IN), bytes_in);
-    if (self->writes_log) {
+    if (self->parts[ACCESS] != Py_None) {
+        result = tell_access_log(self, handler, response);
+    } else if (self->has_own_log) {
         PyObject *arguments[] = {handler, response};
         result = done_with(PyObject_VectorcallMethod(names->log_end, arguments, 2, NULL));
     }

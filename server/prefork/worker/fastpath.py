@@ -60,7 +60,7 @@ _REPLACED = (
     *("respond", "raised", "run_wsgi", "make_environ", "pull", "end", "log_end", "let_go", "begin"),
     *WSGIRequestHandler.__slots__,
 )
-"""Methods of the handler that it stands for, and fields that it writes. (`log_request` it calls.)"""
+"""Methods of the handler that it stands for, and fields that it writes. (`log_request` it calls, if it is another.)"""
 
 
 class Parts(msgspec.Struct):
@@ -81,7 +81,10 @@ class Parts(msgspec.Struct):
     limits: object
     most_in_memory: int
     """Bytes of a body that is neither refused nor stored anywhere else."""
-    writes_log: bool
+    has_own_log: bool
+    """`log_request` is a subclass's."""
+    access: object
+    """What takes the lines of the access log; None: nothing does, or `log_request` has the say."""
     keepalive_s: float
     header_s: float
     model: Connection
@@ -130,6 +133,7 @@ def use_fast_path(home: Connections, seat: Seat) -> None:
     gate = None if watched is None else watched.gate
     if not (gate is None or isinstance(gate, MainGate)):
         return
+    has_own_log = _overrides(home.handler_class, ["log_request"])
     parts = Parts(
         home=home,
         context=context,
@@ -144,7 +148,8 @@ def use_fast_path(home: Connections, seat: Seat) -> None:
         stamp=context.stamp,
         limits=home.limits,
         most_in_memory=min(home.limits.body_memory, home.limits.max_body or home.limits.body_memory),
-        writes_log=context.access is not None or _overrides(home.handler_class, ["log_request"]),
+        has_own_log=has_own_log,
+        access=None if has_own_log else context.access,
         keepalive_s=home.times.keepalive_s,
         header_s=home.times.header_s,
         model=_model(home),

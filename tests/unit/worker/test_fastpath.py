@@ -25,7 +25,7 @@ from prefork.worker.outbox import MEMORY_BYTES
 from prefork.wsgi.after import after_response
 from prefork.wsgi.handler import WSGIRequestHandler
 from support.child import run
-from support.serving import FakeClock, Station, hello, station
+from support.serving import AccessLines, FakeClock, Station, hello, station
 
 pytestmark = pytest.mark.skipif(fastpath is None, reason="not compiled")
 
@@ -534,6 +534,29 @@ def test_a_failing_handler_is_reported_and_the_connection_goes_on() -> None:
             raise ValueError("no disk")
 
     compare(ordinary, [GET, GET], handler_class=Handler)
+
+
+def test_a_failing_access_log_is_reported_and_the_connection_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_entry: object) -> None:
+        raise ValueError("no disk")
+
+    monkeypatch.setattr(AccessLines, "__call__", fails)
+    found = compare(ordinary, [GET, GET])
+    assert [event for _, event, _ in found["log"]] == ["handler_failed", "traceback"] * 2
+
+
+def test_the_access_log_has_all_of_a_request() -> None:
+    with station(hello) as made:
+        client = made.connect()
+        for request in (GET, REQUESTS["body"]):
+            client.ask(request)
+        entries = made.access.entries
+    assert [(entry.status, entry.body_bytes, entry.bytes_in) for entry in entries] == [
+        (200, 5, 0),
+        (200, 5, 5),
+    ]
+    assert all(entry.duration_ns > 0 and entry.queued_ns >= 0 for entry in entries)
+    assert [entry.environ["RAW_URI"] for entry in entries] == ["/a?b", "/"]
 
 
 def test_it_keeps_nothing() -> None:
