@@ -5,19 +5,23 @@ Owns: these measurements, for the servers that have them. Each is one number; th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import time
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import kill
+from pathlib import Path
 
-from harness.measure import counted, idle_cpu_ms_per_s, pss_mib, wrk
+from harness.measure import ALL_THERE_S, TICKS, counted, family, idle_cpu_ms_per_s, pss_mib, wrk
 from harness.servers import Peer, Running, StartError, Wish, running
 
-SURE = 40
-"""So many answers of the new code in a row, each over a connection of its own, end a reload."""
+WORKERS = 4
+ANSWER_S = 1.0
+RELOADS = 5
+"""For the processor time of one: the kernel's counters tick every 10 ms."""
 RELOAD_S = 30.0
 MEMORY_REQUESTS = 80_000
 """Ten thousand for each of eight workers."""
@@ -39,22 +43,81 @@ def _first_response(server: Running) -> float:
 
 
 def _reload(server: Running) -> float:
-    """Milliseconds from SIGHUP until only the new code answers."""
-    # The latest of them all: without preloading each worker has a time of its own.
-    before = max(float(_get(server, "/imported")) for _ in range(SURE))
+    """Milliseconds from SIGHUP until no worker of before runs any more and a new one answers.
+
+    Whether all new ones have loaded the application is not asked: to reach each of them takes longer than the difference."""
+    old = _settled(server)
     begun = time.monotonic()
+    _reload_all(server, old)
+    return (time.monotonic() - begun) * 1000
+
+
+def _reload_cpu(server: Running) -> float:
+    """Milliseconds of processor time that a reload takes from all processes of the server."""
+    spent = 0.0
+    for _ in range(RELOADS):
+        old = _settled(server)
+        before = _cpu_of_all_s(server.pid)
+        _reload_all(server, old)
+        time.sleep(ALL_THERE_S)
+        spent += _cpu_of_all_s(server.pid) - before
+    return spent / RELOADS * 1000
+
+
+def _settled(server: Running) -> set[int]:
+    """Its workers, when all of them have answered and nothing is being started any more."""
+    # gunicorn's master sleeps between the births of its first workers and after a reload, and hears no signal meanwhile.
+    time.sleep(ALL_THERE_S)
+    found: set[int] = set()
+    limit = time.monotonic() + RELOAD_S
+    while len(found) < WORKERS:
+        found |= _answering(server)
+        if time.monotonic() > limit:
+            raise StartError(f"only {len(found)} workers answer")
+    return found
+
+
+def _reload_all(server: Running, old: set[int]) -> None:
     kill(server.pid, signal.SIGHUP)
-    row, first_of_row = 0, begun
-    while row < SURE:
-        now = time.monotonic()
-        if now > begun + RELOAD_S:
+    limit = time.monotonic() + RELOAD_S
+    # Nobody is asked before that: questions take processor time too.
+    while any(map(_runs, old)) or not _answering(server) - old:
+        if time.monotonic() > limit:
             raise StartError("the reload does not end")
-        if float(_get(server, "/imported")) > before:
-            first_of_row = first_of_row if row else time.monotonic()
-            row += 1
-        else:
-            row = 0
-    return (first_of_row - begun) * 1000
+        time.sleep(0.001)
+
+
+def _answering(server: Running) -> set[int]:
+    """The process that answers now; nothing if none does in time, or it ends instead."""
+    with (
+        contextlib.suppress(OSError, ValueError),
+        socket.create_connection(("127.0.0.1", server.address.port), ANSWER_S) as sock,
+    ):
+        sock.sendall(b"GET /process HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        content = b""
+        while piece := sock.recv(4096):
+            content += piece
+        return {int(content.rpartition(b"\r\n")[2])}
+    return set()
+
+
+def _runs(pid: int) -> bool:
+    """Not if it has ended and waits to be collected."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+def _cpu_of_all_s(pid: int) -> float:
+    """User and system time so far, with that of processes that have been collected."""
+    total = 0
+    for member in family(pid):
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
+            total += sum(map(int, fields[11:15]))
+    return total / TICKS
 
 
 def _memory(server: Running) -> float:
@@ -69,23 +132,25 @@ def _idle(server: Running) -> float:
     return idle_cpu_ms_per_s(server, 5.0)
 
 
-def _get(server: Running, path: str) -> bytes:
-    with urllib.request.urlopen(server.url(path), timeout=10) as answer:
-        content: bytes = answer.read()
-        return content
-
-
 ALL = ("prefork", "granian", "uwsgi", "gunicorn-gthread", "gunicorn-sync")
+RELOADING = ("prefork", "gunicorn-gthread", "gunicorn-sync")
 OPERATIONS = (
     Operation(
         "start", "ms to the first response, 4 workers", Wish("paths:app", workers=4), _first_response, ALL
     ),
     Operation(
         "reload",
-        "ms until only new code answers, 4 workers, by SIGHUP",
-        Wish("paths:app", workers=4),
+        "ms until 4 old workers have ended and a new one answers, by SIGHUP",
+        Wish("paths:app", workers=WORKERS),
         _reload,
-        ("prefork", "gunicorn-gthread", "gunicorn-sync"),
+        RELOADING,
+    ),
+    Operation(
+        "reload_cpu",
+        "ms CPU of all processes for such a reload",
+        Wish("paths:app", workers=WORKERS),
+        _reload_cpu,
+        RELOADING,
     ),
     Operation(
         "memory",
