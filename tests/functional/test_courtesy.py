@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from prefork.master.courtesy import _has_way_back
-from support.deadline import eventually
+from prefork.master.wayback import way_back_from_here
+from support.deadline import SLOWNESS, eventually
 from support.server import Server, ServerFactory
 
 APP = """
@@ -23,7 +27,7 @@ def app(environ, start_response):
     return [body]
 """
 
-BESIDE_OTHERS = os.SCHED_IDLE if _has_way_back(True) else os.SCHED_OTHER
+BESIDE_OTHERS = os.SCHED_IDLE if way_back_from_here(True) else os.SCHED_OTHER
 
 
 @pytest.fixture
@@ -71,3 +75,44 @@ def test_the_zygote_of_a_reload_has_come_back(server: Server) -> None:
     server.reload()
     zygote = int(server.log.events("zygote_ready")[-1]["pid"])
     assert os.sched_getscheduler(zygote) == os.SCHED_OTHER
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Iterator[socket.socket]:
+    """A control socket on which nobody answers."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(f"{tmp_path}/control")
+        listener.listen()
+        listener.settimeout(60 * SLOWNESS)
+        yield listener
+
+
+@pytest.mark.parametrize("words", [["reload", "--wait"], ["recycle"], ["upgrade"], ["rollback"], ["status"]])
+def test_the_command_of_a_planned_operation_steps_back_but_not_for_long(
+    control: socket.socket, words: list[str]
+) -> None:
+    planned = words[0] not in ("rollback", "status")
+    argv = [sys.executable, "-m", "prefork", *words, "--control", control.getsockname()]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE) as command:
+        connection = control.accept()[0]
+        with connection:
+            assert connection.recv(65536)
+            policy = os.sched_getscheduler(command.pid)
+            # It may have come back, on a machine that leaves it nothing.
+            assert policy in ({BESIDE_OTHERS, os.SCHED_OTHER} if planned else {os.SCHED_OTHER})
+            eventually(lambda: os.sched_getscheduler(command.pid) == os.SCHED_OTHER, "its coming back")
+        # The signal that it came back by has interrupted nothing.
+        assert command.communicate(timeout=60 * SLOWNESS)[1].decode().count("\n") == 1
+        assert command.returncode == 1
+
+
+def test_a_command_steps_back_before_it_imports_what_it_takes() -> None:
+    code = (
+        "import os, sys; from prefork.cli.considerate import step_back; step_back(sys.argv[1:]);"
+        "print(os.sched_getscheduler(0), 'msgspec' in sys.modules)"
+    )
+    said = [
+        subprocess.run([sys.executable, "-c", code, word], capture_output=True, text=True, check=True).stdout
+        for word in ("reload", "rollback")
+    ]
+    assert said == [f"{BESIDE_OTHERS} False\n", f"{os.SCHED_OTHER} False\n"]

@@ -20,6 +20,11 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         hold_signals()
     given = sys.argv[1:] if argv is None else argv
     if not _may_serve(given):
+        if given:
+            from prefork.cli.considerate import step_back
+
+            step_back(given)
+        _import_msgspec()
         from prefork.cli.entry import main as run
 
         run(given)
@@ -28,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     # Before everything else is imported too: the zygote imports as much, and both do it at the same time.
     bear_ahead()
     try:
+        _import_msgspec()
         from prefork.cli.entry import main as run
 
         run(given)
@@ -36,6 +42,21 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         sys.exit(130)
     finally:
         forget_ahead()
+
+
+def _import_msgspec() -> None:
+    """Without typing_extensions, if it is installed: msgspec asks there first for what `typing` has as well since Python 3.11,
+    and to import it costs a command as much processor time as everything of ours. Zygotes, which serve applications that may
+    use msgspec in any way, have it as it is.
+    """
+    if sys.version_info < (3, 11) or "typing_extensions" in sys.modules:
+        return
+    # "import" finds nothing then (the import system, in the language reference).
+    sys.modules["typing_extensions"] = None
+    try:
+        import msgspec  # noqa: F401
+    finally:
+        del sys.modules["typing_extensions"]
 
 
 def _may_serve(argv: Sequence[str]) -> bool:

@@ -30,7 +30,6 @@ from prefork.ipc.control import (
     encode,
 )
 from prefork.settings.control import OFF, ROOT_DIRECTORY, control_directories, digest, identity_of, is_private
-from prefork.settings.load import load
 from prefork.settings.tomlfile import read_tables
 
 _ANSWER_S = 30.0
@@ -120,10 +119,7 @@ def _of_file(file: str) -> str:
     """Where the server of this settings file listens, even if the file is broken now."""
     if not Path(file).exists():
         raise ConfigError(f"{file}: cannot be read: {os.strerror(errno.ENOENT)}")
-    try:
-        path = load(file).settings.server.control
-    except ConfigError:
-        path = _written_control(file) or ""
+    path = _set_control(file)
     if path == OFF:
         raise NoServerError(
             f'the server of {file} has no control socket (server.control = "off"); signals work'
@@ -151,15 +147,24 @@ def _directories() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*usual, *instances)))
 
 
-def _written_control(file: str) -> str | None:
-    """`[server] control` of a file whose settings are wrong, if it can be read at all."""
+def _set_control(file: str) -> str:
+    """`[server] control` of the file; empty: it is not set, or the file cannot be read."""
     try:
         written: object = read_tables(file).get("server", {}).get("control")
     except (ConfigError, AttributeError):
-        return None
-    if not isinstance(written, str) or not written or written == OFF:
-        return None
-    return str(os.path.join(os.path.dirname(file), written))  # noqa: PTH118, PTH120
+        return ""
+    if written is None:
+        # As in most files. The model of all settings takes a third of the time of such a command, on a machine that may be busy.
+        return ""
+    from prefork.settings.load import load
+
+    try:
+        return load(file).settings.server.control
+    except ConfigError:
+        # Something else is wrong, perhaps.
+        if not isinstance(written, str) or not written or written == OFF:
+            return ""
+        return str(os.path.join(os.path.dirname(file), written))  # noqa: PTH118, PTH120
 
 
 def _answering(directory: str, pattern: str = "*.sock") -> list[str]:

@@ -19,7 +19,6 @@ from prefork.cli.commands import COMMANDS
 from prefork.cli.facts import EXIT_CODES, SIGNALS
 from prefork.errors import EXIT_FAILURE, EXIT_OK, PreforkError
 from prefork.settings.nearest import did_you_mean
-from prefork.speedups import DESCRIPTION
 from prefork.version import __version__
 
 EXIT_USAGE = 2
@@ -92,6 +91,8 @@ def _dispatch(argv: Sequence[str]) -> int:
         _front_parser().print_help()
         return EXIT_OK
     if first in ("-V", "--version"):
+        from prefork.speedups import DESCRIPTION
+
         print(f"prefork {__version__} ({DESCRIPTION})")
         return EXIT_OK
     if first in COMMANDS:

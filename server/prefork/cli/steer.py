@@ -15,7 +15,6 @@ from prefork.cli.command import Command
 from prefork.cli.progress import ProgressLines, failure_lines
 from prefork.errors import EXIT_FAILURE, EXIT_OK
 from prefork.ipc.control import Request, Result
-from prefork.settings.overrides import value_of
 from prefork.settings.units import format_duration, parse_duration
 
 _LONGEST_DELAY_S = 3600.0
@@ -76,6 +75,9 @@ def add_delay(parser: argparse.ArgumentParser) -> None:
 
 
 def _delay(text: str) -> float:
+    # Not for the commands without a delay: it takes the model of all settings.
+    from prefork.settings.overrides import value_of
+
     try:
         seconds = parse_duration(value_of("server.drain_delay", text))
     except ValueError as error:

@@ -1,49 +1,31 @@
 """Whoever imports while others serve gets the processor when nobody else wants it.
 
-Owns: which processes step back (the zygote of a reload, the trial of an upgrade), whether there is a way back, and when they come
-back. Runs in: master. Must not know: generations, why a process was started.
+Owns: which processes step back (the zygote of a reload, the trial of an upgrade), and when they come back. Runs in: master. Must
+not know: generations, why a process was started.
 
 An import takes a processor for whole slices of the scheduler, and a worker that is woken meanwhile waits for the end of one: 3 to
-4 ms instead of 0.1. A process under SCHED_IDLE is set aside at once (sched(7)). To leave that policy takes CAP_SYS_NICE or
-RLIMIT_NICE (sched_setscheduler(2)); without them nobody steps back, for workers would be born under it. Where others leave
-nothing, a process that steps back gets nothing: one that is not getting on comes back, ready or not.
+4 ms instead of 0.1. A process under SCHED_IDLE is set aside at once (sched(7)). Where there is no way back from that (see
+`wayback`) nobody steps back, for workers would be born under it. Where others leave nothing, a process that steps back gets
+nothing: one that is not getting on comes back, ready or not.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from prefork.master.cpu import cpu_s
+from prefork.master.wayback import way_back_from_here
 
 LOOK_EVERY_S = 0.5
 
 GETS_ON = 0.3
 """The share of a processor with which a process goes on stepping back. An import that waits for something else has less as well,
 and is in nobody's way."""
-
-_CAP_SYS_NICE = 1 << 23
-"""capability.h"""
-
-_ALL_USERS = ["0", "0", "4294967295"]
-"""What /proc/self/uid_map says outside of user namespaces (user_namespaces(7)); the kernel asks for a capability there."""
-
-
-def has_way_back(status: str, uid_map: str, nice_limit: int, niceness: int, *, same_user: bool) -> bool:
-    """Whether a process of ours that is put under SCHED_IDLE can be put back, by us.
-
-    `status`, `uid_map`: /proc/self/status, /proc/self/uid_map. `nice_limit`: RLIMIT_NICE, which is 20 minus the lowest nice value
-    (getrlimit(2)), and counts for processes of the `same_user` alone.
-    """
-    effective = next((line for line in status.splitlines() if line.startswith("CapEff:")), "CapEff: 0")
-    may = bool(int(effective.split()[1], 16) & _CAP_SYS_NICE) and uid_map.split() == _ALL_USERS
-    unlimited = nice_limit == resource.RLIM_INFINITY
-    return may or (same_user and (unlimited or nice_limit >= 20 - niceness))
 
 
 class _Guest(msgspec.Struct):
@@ -56,10 +38,11 @@ class _Guest(msgspec.Struct):
 class Courtesy:
     """One for the master; `turn` in each turn of its loop."""
 
-    def __init__(self, clock: Callable[[], float], way_back: Callable[[bool], bool] | None = None) -> None:
-        """`way_back`: `has_way_back` of this process, given whether it is about the same user."""
+    def __init__(
+        self, clock: Callable[[], float], way_back: Callable[[bool], bool] = way_back_from_here
+    ) -> None:
         self._clock = clock
-        self._way_back = way_back or _has_way_back
+        self._way_back = way_back
         self._guests: dict[int, _Guest] = {}
 
     @property
@@ -127,13 +110,3 @@ def _put_back(pid: int) -> None:
     with contextlib.suppress(OSError):
         if os.sched_getscheduler(pid) == os.SCHED_IDLE:
             os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
-
-
-def _has_way_back(same_user: bool) -> bool:
-    return has_way_back(
-        Path("/proc/self/status").read_text(),
-        Path("/proc/self/uid_map").read_text(),
-        resource.getrlimit(resource.RLIMIT_NICE)[0],
-        os.getpriority(os.PRIO_PROCESS, 0),
-        same_user=same_user,
-    )

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from prefork.master import courtesy
-from prefork.master.courtesy import Courtesy, has_way_back
+from prefork.master.courtesy import Courtesy
+from prefork.master.wayback import has_way_back, way_back_from_here
 from support.deadline import eventually
 
 ROOT_MAP = "         0          0 4294967295\n"
@@ -43,7 +44,7 @@ def test_there_is_a_way_back_with_the_capability_or_a_limit_of_the_same_user(
 def test_what_is_said_of_the_way_back_is_what_the_kernel_does() -> None:
     """In a process of its own: there may be none."""
     code = (
-        "import os; from prefork.master.courtesy import _has_way_back as w; says = w(True)\n"
+        "import os; from prefork.master.wayback import way_back_from_here as w; says = w(True)\n"
         "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\n"
         "try: os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0)); does = True\n"
         "except PermissionError: does = False\n"
@@ -89,7 +90,7 @@ def stepped_back(process: subprocess.Popen[bytes], clock: Clock) -> Courtesy:
     return one
 
 
-needs_way = pytest.mark.skipif(not courtesy._has_way_back(True), reason="no CAP_SYS_NICE, no RLIMIT_NICE")
+needs_way = pytest.mark.skipif(not way_back_from_here(True), reason="no CAP_SYS_NICE, no RLIMIT_NICE")
 
 
 def test_nobody_steps_back_without_a_way_back(child: subprocess.Popen[bytes]) -> None:

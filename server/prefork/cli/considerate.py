@@ -1,0 +1,38 @@
+"""A planned operation waits behind the requests, with its command too.
+
+Owns: which commands step back, and for how long. Runs in: cli, before anything else is imported. Must not know: what the
+commands do.
+
+A command's own start takes 60 ms of processor, beside workers that are woken a thousand times a second; the server does as much
+for its own processes (`master/courtesy.py`). On a machine that has nothing to spare the command gets its share after `MOST_S`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+
+from prefork.master.wayback import way_back_from_here
+
+MOST_S = 0.3
+
+PLANNED = frozenset({"reload", "recycle", "upgrade"})
+"""Nobody is in a hurry with these. Whoever rolls back, or asks what is wrong, is."""
+
+
+def step_back(argv: Sequence[str]) -> None:
+    """If the command is one of those, and where there is a way back."""
+    if argv[0] not in PLANNED or os.sched_getscheduler(0) != os.SCHED_OTHER or not way_back_from_here(True):
+        return
+    signal.signal(signal.SIGALRM, _come_back)
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except OSError:
+        # Forbidden by a filter of system calls, say.
+        return
+    signal.setitimer(signal.ITIMER_REAL, MOST_S)
+
+
+def _come_back(*_signal: object) -> None:
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
