@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import os
 import socket
 import sys
@@ -135,6 +136,14 @@ def test_ourselves() -> None:
     assert found is not None
     assert found.is_us
     assert found.pid == os.getpid()
+
+
+def test_ourselves_are_found_first_among_however_many() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        inode = os.fstat(sock.fileno()).st_ino
+        times = itertools.chain([0.0, 0.0], itertools.repeat(holder.TIME_LIMIT_S + 0.1))
+        found = holder._processes_with(frozenset({inode}), holder.PROC, clock=lambda: next(times))
+        assert list(found) == [os.getpid()]
 
 
 def test_nobody() -> None:
