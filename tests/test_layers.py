@@ -63,6 +63,7 @@ RULES = Rules(
             "_access",
             "_fastpath",
             "_tls",
+            "_orphan",
         }
     ),
     forbidden={"http": frozenset({"socket", "os", "time", "logging", "select"})},

@@ -52,6 +52,14 @@ def _load_tls() -> ModuleType | None:
     return _tls
 
 
+def _load_orphan() -> ModuleType | None:
+    try:
+        from prefork import _orphan
+    except ImportError:
+        return None
+    return _orphan
+
+
 speedups = None if _PURE else _load_speedups()
 """HTTP; None: Python does it."""
 
@@ -66,5 +74,8 @@ fastpath = None if _PURE else _load_fastpath()
 
 tls = None if _PURE else _load_tls()
 """Records of TLS; None: Python does it."""
+
+orphan = None if _PURE else _load_orphan()
+"""Workers are forked with one copy of the zygote; None: with two."""
 
 DESCRIPTION = "pure Python" if speedups is None else "with compiled parts"

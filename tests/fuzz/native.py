@@ -24,7 +24,7 @@ MAP_SIZE = 8192
 """As in coverage.c."""
 
 SANITIZERS = "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -fPIC".split()
-EXTENSIONS = ("_speedups", "_shared", "_access", "_fastpath", "_tls")
+EXTENSIONS = ("_speedups", "_shared", "_access", "_fastpath", "_tls", "_orphan")
 
 TESTS = [
     "tests/unit/ipc/test_seat.py",
@@ -38,6 +38,7 @@ TESTS = [
     "tests/unit/worker/test_fastpath.py",
     "tests/unit/worker/test_connection.py",
     "tests/unit/worker/test_interruption.py",
+    "tests/unit/zygote/test_orphan.py",
 ]
 
 

@@ -1,17 +1,13 @@
-"""Workers on command: the zygote's loop and the double fork.
+"""Workers on command: the zygote's loop.
 
-Owns: how a worker is made, so that it is a child of the master and inherits nothing it must not have. Runs in: zygote,
-and for a moment in the middle process and the worker. Must not know: what a worker does, the application.
-
-The zygote forks a middle process, which forks the worker, tells the master its pid and ends; the worker is then adopted by
-the master (PR_SET_CHILD_SUBREAPER), who waits for it like for a child of its own.
+Owns: when a worker is forked (`orphan` is how), and that it inherits nothing it must not have. Runs in: zygote, and the first
+moment of the worker. Must not know: what a worker does, the application.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import NoReturn
 
 import msgspec
 
@@ -25,8 +21,10 @@ from prefork.ipc.messages import (
     SpawnFailed,
     TakeListeners,
     ZygoteFailed,
+    encode,
 )
-from prefork.zygote.hygiene import flush_streams, wait_until_adopted
+from prefork.zygote import orphan
+from prefork.zygote.hygiene import flush_streams
 from prefork.zygote.inspection import other_threads
 
 
@@ -81,28 +79,19 @@ def _may_fork(channel: Channel) -> bool:
 
 def _fork_worker(channel: Channel, spawn: Spawn, worker_channel: Channel) -> Birth | None:
     flush_streams()
+    # The pid is the last field: the digit is where it goes.
+    head, tail = encode(Spawned(worker_id=spawn.worker_id, pid=0)).rsplit(b"0", 1)
     try:
-        middle = os.fork()
+        is_worker = orphan.fork(worker_channel.fileno(), head, tail)
     except OSError as error:
-        _refuse(channel, spawn, worker_channel, os.strerror(error.errno or 0))
-        return None
-    if middle:
-        _, status = os.waitpid(middle, 0)
-        code = os.waitstatus_to_exitcode(status)
-        if code:
-            reason = os.strerror(code) if code > 0 else f"the middle process was ended by signal {-code}"
-            _refuse(channel, spawn, worker_channel, reason)
+        # Say why before the end of the worker's channel says it less well.
+        reason = error.strerror or str(error)
+        channel.send(SpawnFailed(worker_id=spawn.worker_id, error=f"fork: {reason}"))
+        is_worker = False
+    if not is_worker:
         # Closed before the next fork: an end of this channel in a sibling would keep end-of-file from the master.
         worker_channel.close()
         return None
-    middle_pid = os.getpid()
-    try:
-        worker = os.fork()
-    except OSError as error:
-        os._exit(error.errno or 1)
-    if worker:
-        _end_middle(worker_channel, spawn.worker_id, worker)
-    wait_until_adopted(middle_pid)
     channel.close()
     return Birth(spawn.worker_id, spawn.slot, spawn.row, spawn.metrics, worker_channel)
 
@@ -111,36 +100,12 @@ def _fork_errand(channel: Channel) -> bool:
     """True in a process of its own, which the master adopts. Without memory for one the hook is not run."""
     flush_streams()
     try:
-        middle = os.fork()
+        is_errand = orphan.fork(-1, b"", b"")
     except OSError:
         return False
-    if middle:
-        os.waitpid(middle, 0)
-        return False
-    middle_pid = os.getpid()
-    try:
-        errand = os.fork()
-    except OSError:
-        os._exit(1)
-    if errand:
-        os._exit(0)
-    wait_until_adopted(middle_pid)
-    channel.close()
-    return True
-
-
-def _refuse(channel: Channel, spawn: Spawn, worker_channel: Channel, reason: str) -> None:
-    """Say why before the end of the worker's channel says it less well."""
-    channel.send(SpawnFailed(worker_id=spawn.worker_id, error=f"fork: {reason}"))
-    worker_channel.close()
-
-
-def _end_middle(worker_channel: Channel, worker_id: int, pid: int) -> NoReturn:
-    """Tell the master, then end: it cannot see the worker as its child before that. No exit handler, no flush."""
-    try:
-        worker_channel.send(Spawned(worker_id=worker_id, pid=pid))
-    finally:
-        os._exit(0)
+    if is_errand:
+        channel.close()
+    return is_errand
 
 
 def _replace(fds: tuple[int, ...], targets: list[int]) -> None:
