@@ -18,7 +18,7 @@ static const struct {
     const char *owner, *name;
 } field_names[FIELDS] = {
     {"connection", "_executor"}, {"connection", "_exchange"}, {"connection", "_receiver"}, {"connection", "_sender"},
-    {"connection", "_sock"}, {"connection", "_fd"}, {"connection", "_recv"}, {"connection", "_correct"},
+    {"connection", "_sock"}, {"connection", "_fd"}, {"connection", "_correct"},
     {"connection", "_served"}, {"connection", "_number"}, {"connection", "_events"}, {"connection", "_client_closes"},
     {"connection", "_kept"}, {"connection", "phase"}, {"connection", "busy"}, {"connection", "deadline"}, {"connection", "bucket"},
     {"connection", "parked"},
@@ -40,17 +40,20 @@ static const struct {
     {"response_head", "has_date"}, {"response_head", "has_server"}, {"response_head", "status"},
     {"stamp", "both"}, {"stamp", "closing"},
     {"gate", "inside"}, {"gate", "_due"},
+    {"home", "opened"}, {"home", "requests"}, {"home", "backlog"}, {"home", "overdue"}, {"home", "_members"}, {"home", "_arriving"},
+    {"home", "on_count"}, {"home", "on_room"},
+    {"loop", "now"}, {"loop", "behind_s"}, {"loop", "_callbacks"}, {"loop", "_wheel"}, {"wheel", "_buckets"},
 };
 
 /* What Python hands over, by the names of `worker.fastpath.Parts`. */
 static const char *const part_names[PARTS] = {
-    "home", "context", "loop", "executor", "static", "seat", "application", "watched", "gate", "stamp", "limits", "most_in_memory", "has_own_log", "access",
+    "home", "context", "loop", "epoll_fd", "executor", "static", "seat", "application", "watched", "gate", "stamp", "limits", "most_in_memory", "has_own_log", "access",
     "keepalive_s", "worth_asking_s", "never",
     "parse_head", "build_head", "current", "bytes_io", "socket", "body",
     "request", "response",
     "tick_s", "last_data_at", "header_s", "deque", "model", "handler_class",
     "pool", "respond", "completed", "suspended",
-    "expects_idle", "phase_idle", "phase_application", "phase_closed", "read", "proceed", "gather_bytes", "last_lines",
+    "expects_idle", "phase_fresh", "phase_idle", "phase_application", "phase_closed", "read", "proceed", "gather_bytes", "last_lines",
 };
 
 PyDoc_STRVAR(read_doc,
@@ -68,6 +71,10 @@ PyDoc_STRVAR(perform_doc,
 PyDoc_STRVAR(ear_doc,
 "ear(connection, /)\n--\n\n"
 "What the loop is to call for this connection.");
+
+PyDoc_STRVAR(taker_doc,
+"taker(fd, environ, trusts, correct, complete, /)\n--\n\n"
+"What accepts from this listener and receives, as Acceptor wants it. The rest is what Reception has of it.");
 
 /* The type ------------------------------------------------------------------------------------------------------- */
 
@@ -104,6 +111,9 @@ make_names(Names *names)
     } others[] = {
         {&names->path_info, "PATH_INFO"},
         {&names->remote_addr, "REMOTE_ADDR"},
+        {&names->remote_port, "REMOTE_PORT"},
+        {&names->prefork_peer, "prefork.peer"},
+        {&names->empty, ""},
         {&names->wsgi_input, "wsgi.input"},
         {&names->wsgi_early_hints, "wsgi.early_hints"},
         {&names->prefork_connection, "prefork.connection"},
@@ -139,6 +149,7 @@ take_parts(FastPath *self, PyObject *parts)
     self->most_in_memory = PyLong_AsSsize_t(self->parts[MOST_IN_MEMORY]);
     self->gather_bytes = PyLong_AsSsize_t(self->parts[GATHER_BYTES]);
     self->read = PyLong_AsLong(self->parts[READ]);
+    self->epoll_fd = (int)PyLong_AsLong(self->parts[EPOLL_FD]);
     self->seat_api = PyCapsule_Import(SEAT_API_NAME, 0);
     if (self->seat_api != NULL && !self->pool && !Py_IS_TYPE(self->parts[SEAT], self->seat_api->type))
         PyErr_SetString(PyExc_TypeError, "the seat is Python's");
@@ -163,7 +174,9 @@ fastpath_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
     self->connection_type = (PyTypeObject *)Py_NewRef(connection);
     self->start_response_type = (PyTypeObject *)PyType_FromSpec(&prefork_start_response_spec);
     self->ear_type = (PyTypeObject *)PyType_FromSpec(&prefork_ear_spec);
-    if (self->start_response_type == NULL || self->ear_type == NULL) {
+    self->accepted_type = (PyTypeObject *)PyType_FromSpec(&prefork_accepted_spec);
+    self->taker_type = (PyTypeObject *)PyType_FromSpec(&prefork_taker_spec);
+    if (!self->start_response_type || !self->ear_type || !self->accepted_type || !self->taker_type) {
         Py_DECREF(self);
         return NULL;
     }
@@ -178,6 +191,8 @@ fastpath_traverse(FastPath *self, visitproc visit, void *arg)
     Py_VISIT(self->connection_type);
     Py_VISIT(self->start_response_type);
     Py_VISIT(self->ear_type);
+    Py_VISIT(self->accepted_type);
+    Py_VISIT(self->taker_type);
     for (int part = 0; part < PARTS; part++)
         Py_VISIT(self->parts[part]);
     return 0;
@@ -191,6 +206,8 @@ fastpath_clear(FastPath *self)
     Py_CLEAR(self->connection_type);
     Py_CLEAR(self->start_response_type);
     Py_CLEAR(self->ear_type);
+    Py_CLEAR(self->accepted_type);
+    Py_CLEAR(self->taker_type);
     return 0;
 }
 
@@ -213,6 +230,7 @@ static PyMethodDef fastpath_methods[] = {
     {"perform", (PyCFunction)(void (*)(void))prefork_fastpath_perform, METH_FASTCALL, perform_doc},
     {"ear", (PyCFunction)prefork_fastpath_ear, METH_O, ear_doc},
     {"connect", (PyCFunction)(void (*)(void))prefork_fastpath_connect, METH_FASTCALL, connect_doc},
+    {"taker", (PyCFunction)prefork_fastpath_taker, METH_VARARGS, taker_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -26,7 +26,7 @@
 /* Fields: object class and name. The order is that of `field_names`. */
 enum {
     CONNECTION_EXECUTOR, CONNECTION_EXCHANGE, CONNECTION_RECEIVER, CONNECTION_SENDER, CONNECTION_SOCK, CONNECTION_FD,
-    CONNECTION_RECV, CONNECTION_CORRECT, CONNECTION_SERVED, CONNECTION_NUMBER, CONNECTION_EVENTS, CONNECTION_CLIENT_CLOSES,
+    CONNECTION_CORRECT, CONNECTION_SERVED, CONNECTION_NUMBER, CONNECTION_EVENTS, CONNECTION_CLIENT_CLOSES,
     CONNECTION_KEPT, CONNECTION_PHASE, CONNECTION_BUSY, CONNECTION_DEADLINE, CONNECTION_BUCKET, CONNECTION_PARKED,
     EXCHANGE_HANDLER, EXCHANGE_CONTEXT, EXCHANGE_REQUEST, EXCHANGE_OURS, EXCHANGE_ARRIVED, EXCHANGE_RESPONSE, EXCHANGE_BROKEN,
     EXCHANGE_EXTENSION_NS, EXCHANGE_BEGAN_NS,
@@ -42,19 +42,21 @@ enum {
     ANSWER_BLOCK, ANSWER_CONTENT_LENGTH, ANSWER_CLOSE, ANSWER_HAS_DATE, ANSWER_HAS_SERVER, ANSWER_STATUS,
     STAMP_BOTH, STAMP_CLOSING,
     GATE_INSIDE, GATE_DUE,
+    HOME_OPENED, HOME_REQUESTS, HOME_BACKLOG, HOME_OVERDUE, HOME_MEMBERS, HOME_ARRIVING, HOME_ON_COUNT, HOME_ON_ROOM,
+    LOOP_NOW, LOOP_BEHIND_S, LOOP_CALLBACKS, LOOP_WHEEL, WHEEL_BUCKETS,
     FIELDS
 };
 
 
 /* What Python hands over, by the names of `worker.fastpath.Parts`. */
 enum {
-    HOME, CONTEXT, LOOP, EXECUTOR, STATIC, SEAT, APPLICATION, WATCHED, GATE, STAMP, LIMITS, MOST_IN_MEMORY, HAS_OWN_LOG, ACCESS,
+    HOME, CONTEXT, LOOP, EPOLL_FD, EXECUTOR, STATIC, SEAT, APPLICATION, WATCHED, GATE, STAMP, LIMITS, MOST_IN_MEMORY, HAS_OWN_LOG, ACCESS,
     KEEPALIVE_S, WORTH_ASKING_S, NEVER,
     PARSE_HEAD, BUILD_HEAD, CURRENT, BYTES_IO, SOCKET, BODY,
     REQUEST, RESPONSE,
     TICK_S, LAST_DATA_AT, HEADER_S, DEQUE, MODEL, HANDLER_CLASS,
     POOL, RESPOND, COMPLETED, SUSPENDED,
-    EXPECTS_IDLE, PHASE_IDLE, PHASE_APPLICATION, PHASE_CLOSED, READ, PROCEED, GATHER_BYTES, LAST_LINES,
+    EXPECTS_IDLE, PHASE_FRESH, PHASE_IDLE, PHASE_APPLICATION, PHASE_CLOSED, READ, PROCEED, GATHER_BYTES, LAST_LINES,
     PARTS
 };
 
@@ -62,23 +64,23 @@ enum {
 #define NAMES(X)                                                                                                       \
     X(_feed) X(_end_of_input) X(_start) X(_run) X(_behind) X(close) X(settle) X(run) \
     X(suspend) X(add) X(raised) X(serves) X(as_input) X(size) X(_catch_up) X(log_end) X(_report) X(handler_failed) X(wrapped) X(start_response)           \
-    X(early_hints) X(write) X(on_event) X(write_through) X(fileno) X(recv) X(forget) X(closed)      \
-    X(perform) X(take) X(end) X(number) X(on_claim) X(_forget_events) X(opened)                                                                                        \
-    X(requests) X(keep_alive) X(backlog) X(now) X(behind_s) X(began_ns) X(send)
+    X(early_hints) X(write) X(on_event) X(write_through) X(fileno) X(recv) X(watch) X(forget)      \
+    X(perform) X(take) X(end) X(number) X(on_claim) X(_cannot_wait) X(_not_made) X(open)                                                                              \
+    X(keep_alive) X(began_ns) X(send) X(real)
 
 typedef struct {
 #define X(name) PyObject *name;
     NAMES(X)
 #undef X
-    PyObject *path_info, *remote_addr, *wsgi_input, *wsgi_early_hints, *prefork_connection, *head;
-    PyObject *nothing, *zero, *recv_bytes, *empty_line;
+    PyObject *path_info, *remote_addr, *remote_port, *prefork_peer, *wsgi_input, *wsgi_early_hints, *prefork_connection, *head;
+    PyObject *nothing, *empty, *zero, *recv_bytes, *empty_line;
 } Names;
 
 typedef struct {
     PyObject_HEAD
     PyObject *parts[PARTS];
     Py_ssize_t offsets[FIELDS];
-    PyTypeObject *connection_type, *start_response_type, *ear_type;
+    PyTypeObject *connection_type, *start_response_type, *ear_type, *accepted_type, *taker_type;
     Names names;
     const SeatApi *seat_api;
     PyObject *last_due; /* of the gate, when it was looked at last */
@@ -86,10 +88,20 @@ typedef struct {
     socklen_t last_data_at;
     Py_ssize_t gather_bytes, most_in_memory;
     long read;
+    int epoll_fd;
+    bool held_back; /* the last response: the kernel has it, and sends it with the end of the connection */
     bool has_own_log, has_gate, pool;
     char received[RECV_BYTES];
     char copied[COPY_BYTES];
 } FastPath;
+
+/* What `_fastpath_socket.c` has for a socket. */
+typedef struct {
+    PyObject_HEAD
+    FastPath *path;
+    PyObject *real; /* Python's, or NULL */
+    int fd, family;
+} Accepted;
 
 /* Fields --------------------------------------------------------------------------------------------------------- */
 
@@ -125,6 +137,20 @@ now_ns(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Nothing stands between the connection and its descriptor. */
+static inline bool
+is_plain(FastPath *self, PyObject *sock)
+{
+    return Py_TYPE(sock) == self->accepted_type || Py_TYPE(sock) == (PyTypeObject *)self->parts[SOCKET];
+}
+
+/* One more, of a field that holds a number. */
+static inline int
+count_up(PyObject **place)
+{
+    return put_new(place, PyLong_FromLongLong(PyLong_AsLongLong(*place) + 1));
 }
 
 /* As for a function that returns nothing: -1 with an exception. */
@@ -186,6 +212,19 @@ extern PyType_Spec prefork_start_response_spec;
 PyObject *prefork_fastpath_connect(FastPath *self, PyObject *const *arguments, Py_ssize_t count);
 PyObject *prefork_fastpath_ear(FastPath *self, PyObject *connection);
 int prefork_fastpath_rest(FastPath *self, PyObject *connection);
+bool prefork_fastpath_may_hold_back(FastPath *self, PyObject *connection);
 extern PyType_Spec prefork_ear_spec;
+/* _fastpath_watch.c */
+int prefork_fastpath_await_first(FastPath *self, PyObject *connection);
+int prefork_fastpath_unwatch(FastPath *self, PyObject *connection);
+int prefork_fastpath_tell_count(FastPath *self);
+int prefork_fastpath_closed(FastPath *self, PyObject *connection);
+/* _fastpath_socket.c */
+PyObject *prefork_fastpath_accepted(FastPath *self, int fd, int family);
+int prefork_fastpath_close(PyObject *accepted);
+extern PyType_Spec prefork_accepted_spec;
+/* _fastpath_accept.c */
+PyObject *prefork_fastpath_taker(FastPath *self, PyObject *arguments);
+extern PyType_Spec prefork_taker_spec;
 
 #endif

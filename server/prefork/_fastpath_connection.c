@@ -12,15 +12,38 @@ close_in_peace(FastPath *self, PyObject *connection)
     put(PLACE(PEEK(connection, CONNECTION_EXCHANGE), EXCHANGE_RESPONSE), Py_None);
     put(PLACE(connection, CONNECTION_BUSY), Py_False);
     put(PLACE(connection, CONNECTION_PHASE), self->parts[PHASE_CLOSED]);
-    if (PyObject_IsTrue(PEEK(connection, CONNECTION_BUCKET))
-        && done_with(PyObject_CallMethodOneArg(self->parts[LOOP], self->names.forget, connection)) < 0)
+    if (prefork_fastpath_unwatch(self, connection) < 0)
         return -1;
-    if (PyLong_AsLong(PEEK(connection, CONNECTION_EVENTS))
-        && done_with(PyObject_CallMethodNoArgs(connection, self->names._forget_events)) < 0)
+    PyObject *sock = PEEK(connection, CONNECTION_SOCK);
+    if (Py_TYPE(sock) == self->accepted_type) {
+        /* Not left to close(2): should there be something unread, it would send a reset, and drop what is held back. */
+        if (self->held_back)
+            shutdown(((Accepted *)sock)->fd, SHUT_WR);
+        if (prefork_fastpath_close(sock) < 0)
+            return -1;
+    } else if (done_with(PyObject_CallMethodNoArgs(sock, self->names.close)) < 0)
         return -1;
-    if (done_with(PyObject_CallMethodNoArgs(PEEK(connection, CONNECTION_SOCK), self->names.close)) < 0)
-        return -1;
-    return done_with(PyObject_CallMethodOneArg(self->parts[HOME], self->names.closed, connection));
+    return prefork_fastpath_closed(self, connection);
+}
+
+/* Whether the connection ends in peace as soon as the present response is out. */
+static bool
+ends(FastPath *self, PyObject *connection)
+{
+    PyObject *receiver = PEEK(connection, CONNECTION_RECEIVER);
+    return !IS_TRUE(PEEK(PEEK(connection, CONNECTION_EXCHANGE), EXCHANGE_RESPONSE), RESPONSE_KEEP_ALIVE)
+           && PyBytes_GET_SIZE(PEEK(receiver, RECEIVER_PENDING)) == 0 && IS_TRUE(connection, CONNECTION_CLIENT_CLOSES)
+           && PEEK(receiver, RECEIVER_EXPECTS) == self->parts[EXPECTS_IDLE] && PEEK(connection, CONNECTION_KEPT) == Py_None;
+}
+
+/* Whether the response may wait for the end of its connection, which follows at once: then both are one packet, and the client wakes up
+ * once. Not where somebody else's code, or another thread, comes in between. */
+bool
+prefork_fastpath_may_hold_back(FastPath *self, PyObject *connection)
+{
+    PyObject *sock = PEEK(connection, CONNECTION_SOCK);
+    return Py_TYPE(sock) == self->accepted_type && ((Accepted *)sock)->family != AF_UNIX && !self->pool && !self->has_own_log
+           && ends(self, connection);
 }
 
 /* As Connection._rest_without_loop, and `settle` where that says no. */
@@ -32,8 +55,7 @@ prefork_fastpath_rest(FastPath *self, PyObject *connection)
     double deadline = (double)now_ns() * 1e-9 + self->keepalive_s;
     bool pending = PyBytes_GET_SIZE(PEEK(receiver, RECEIVER_PENDING)) != 0;
     bool keep_alive = IS_TRUE(PEEK(exchange, EXCHANGE_RESPONSE), RESPONSE_KEEP_ALIVE);
-    if (!keep_alive && !pending && IS_TRUE(connection, CONNECTION_CLIENT_CLOSES)
-        && PEEK(receiver, RECEIVER_EXPECTS) == self->parts[EXPECTS_IDLE] && PEEK(connection, CONNECTION_KEPT) == Py_None)
+    if (ends(self, connection))
         return close_in_peace(self, connection);
     bool stays = keep_alive && !pending
                  && PyLong_AsLong(PEEK(connection, CONNECTION_EVENTS)) == self->read
@@ -115,15 +137,19 @@ prefork_fastpath_connect(FastPath *self, PyObject *const *arguments, Py_ssize_t 
         return NULL;
     }
     PyObject *sock = arguments[0], *connection = copy_of(self->parts[MODEL]);
-    if (connection == NULL)
+    PyObject *fd = Py_TYPE(sock) == self->accepted_type ? PyLong_FromLong(((Accepted *)sock)->fd)
+                                                        : PyObject_CallMethodNoArgs(sock, self->names.fileno);
+    if (connection == NULL || fd == NULL) {
+        Py_XDECREF(connection);
+        Py_XDECREF(fd);
         return NULL;
+    }
     put(PLACE(connection, CONNECTION_SOCK), sock);
     put(PLACE(connection, CONNECTION_CORRECT), arguments[3]);
     double deadline = (double)now_ns() * 1e-9 + self->header_s;
-    if (put_new(PLACE(connection, CONNECTION_FD), PyObject_CallMethodNoArgs(sock, self->names.fileno)) < 0
-        || put_new(PLACE(connection, CONNECTION_RECV), PyObject_GetAttr(sock, self->names.recv)) < 0
-        || put_new(PLACE(connection, CONNECTION_NUMBER), PyObject_GetAttr(self->parts[HOME], self->names.opened)) < 0
-        || put_new(PLACE(connection, CONNECTION_DEADLINE), PyFloat_FromDouble(deadline)) < 0
+    put_new(PLACE(connection, CONNECTION_FD), fd);
+    put(PLACE(connection, CONNECTION_NUMBER), PEEK(self->parts[HOME], HOME_OPENED));
+    if (put_new(PLACE(connection, CONNECTION_DEADLINE), PyFloat_FromDouble(deadline)) < 0
         || furnish(self, connection, sock, arguments[1], arguments[2]) < 0)
         Py_CLEAR(connection);
     return connection;

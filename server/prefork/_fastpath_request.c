@@ -15,7 +15,8 @@ typedef struct {
 static int
 receive(FastPath *self, PyObject *connection, Input *input)
 {
-    if (Py_TYPE(PEEK(connection, CONNECTION_SOCK)) == (PyTypeObject *)self->parts[SOCKET]) {
+    PyObject *sock = PEEK(connection, CONNECTION_SOCK);
+    if (is_plain(self, sock)) {
         int fd = (int)PyLong_AsLong(PEEK(connection, CONNECTION_FD));
         do
             input->size = recv(fd, self->received, RECV_BYTES, 0);
@@ -28,7 +29,7 @@ receive(FastPath *self, PyObject *connection, Input *input)
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }
-    PyObject *data = PyObject_CallOneArg(PEEK(connection, CONNECTION_RECV), self->names.recv_bytes);
+    PyObject *data = PyObject_CallMethodOneArg(sock, self->names.recv, self->names.recv_bytes);
     if (data == NULL) {
         if (!PyErr_ExceptionMatches(PyExc_BlockingIOError))
             return -1;
@@ -176,40 +177,23 @@ last_data_received_s(FastPath *self, PyObject *connection)
 static PyObject *
 take(FastPath *self, PyObject *connection, bool first)
 {
-    PyObject *exchange = PEEK(connection, CONNECTION_EXCHANGE);
-    PyObject *now = PyObject_GetAttr(self->parts[LOOP], self->names.now);
-    PyObject *behind = PyObject_GetAttr(self->parts[LOOP], self->names.behind_s);
-    PyObject *backlog = PyObject_GetAttr(self->parts[HOME], self->names.backlog);
-    if (now != NULL && behind != NULL && backlog != NULL
-        && (PyFloat_AsDouble(behind) >= self->worth_asking_s || (first && backlog != Py_False))) {
+    PyObject *exchange = PEEK(connection, CONNECTION_EXCHANGE), *home = self->parts[HOME], *loop = self->parts[LOOP];
+    PyObject *now = Py_NewRef(PEEK(loop, LOOP_NOW));
+    if (PyFloat_AsDouble(PEEK(loop, LOOP_BEHIND_S)) >= self->worth_asking_s || (first && PEEK(home, HOME_BACKLOG) != Py_False)) {
         double waited_s = last_data_received_s(self, connection), arrived_s = (double)now_ns() * 1e-9 - waited_s;
+        bool waited = waited_s > self->tick_s && arrived_s < PyFloat_AsDouble(now);
         if (first) /* those behind this one in the queue of the listener have waited less */
-            PyObject_SetAttr(self->parts[HOME], self->names.backlog,
-                             waited_s > self->tick_s && arrived_s < PyFloat_AsDouble(now) ? Py_True : Py_False);
-        if (waited_s > self->tick_s && arrived_s < PyFloat_AsDouble(now))
+            put(PLACE(home, HOME_BACKLOG), waited ? Py_True : Py_False);
+        if (waited)
             put_new(&now, PyFloat_FromDouble(arrived_s));
     }
-    Py_XDECREF(behind);
-    Py_XDECREF(backlog);
-    if (PyErr_Occurred())
-        Py_CLEAR(now);
-    if (now == NULL)
+    if (PyErr_Occurred()) {
+        Py_DECREF(now);
         return NULL;
+    }
     put(PLACE(exchange, EXCHANGE_OURS), Py_None);
     put(PLACE(exchange, EXCHANGE_ARRIVED), now);
     return now;
-}
-
-/* One more, of an attribute that holds a number. */
-static int
-count(PyObject *object, PyObject *name)
-{
-    PyObject *number = PyObject_GetAttr(object, name);
-    if (number == NULL)
-        return -1;
-    long long value = PyLong_AsLongLong(number);
-    Py_DECREF(number);
-    return set_new(object, name, PyLong_FromLongLong(value + 1));
 }
 
 /* As Connection._start, up to the point at which the request is taken. */
@@ -217,7 +201,7 @@ static int
 note_request(FastPath *self, PyObject *connection, PyObject *request, long *served)
 {
     PyObject *environ = PEEK(request, REQUEST_ENVIRON), *correct = PEEK(connection, CONNECTION_CORRECT);
-    if (count(self->parts[HOME], self->names.requests) < 0)
+    if (count_up(PLACE(self->parts[HOME], HOME_REQUESTS)) < 0)
         return -1;
     put(PLACE(connection, CONNECTION_CLIENT_CLOSES), IS_TRUE(PEEK(request, REQUEST_HEAD), HEAD_KEEP_ALIVE) ? Py_False : Py_True);
     if (correct != Py_None && done_with(PyObject_CallOneArg(correct, environ)) < 0)

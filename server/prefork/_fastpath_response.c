@@ -259,14 +259,15 @@ static Py_ssize_t
 send_plainly(FastPath *self, int fd, Output *output)
 {
     ssize_t sent;
+    int flags = MSG_NOSIGNAL | (self->held_back ? MSG_MORE : 0);
     if (output->size <= COPY_BYTES)
         copy_pieces(output, self->copied);
     do {
         if (output->size <= COPY_BYTES)
-            sent = send(fd, self->copied, output->size, MSG_NOSIGNAL);
+            sent = send(fd, self->copied, output->size, flags);
         else {
             struct msghdr message = {.msg_iov = output->pieces, .msg_iovlen = PIECES};
-            sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+            sent = sendmsg(fd, &message, flags);
         }
     } while (sent < 0 && errno == EINTR);
     if (sent >= 0)
@@ -308,7 +309,8 @@ send_whole(FastPath *self, PyObject *connection, PyObject *response, PyObject *p
     if (put_new(PLACE(response, RESPONSE_BODY_BYTES), PyLong_FromSsize_t(PyBytes_GET_SIZE(piece))) < 0)
         return -1;
     PyObject *sock = PEEK(connection, CONNECTION_SOCK);
-    Py_ssize_t sent = Py_TYPE(sock) == (PyTypeObject *)self->parts[SOCKET]
+    self->held_back = output.size <= COPY_BYTES && prefork_fastpath_may_hold_back(self, connection);
+    Py_ssize_t sent = is_plain(self, sock)
                           ? send_plainly(self, (int)PyLong_AsLong(PEEK(connection, CONNECTION_FD)), &output)
                           : send_through(self, sock, &output);
     if (sent < 0 || (size_t)sent == output.size)

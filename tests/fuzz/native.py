@@ -36,6 +36,7 @@ TESTS = [
     "tests/unit/http/test_receiver.py",
     "tests/unit/http/test_response.py",
     "tests/unit/worker/test_fastpath.py",
+    "tests/unit/worker/test_newcomer.py",
     "tests/unit/worker/test_connection.py",
     "tests/unit/worker/test_interruption.py",
     "tests/unit/zygote/test_orphan.py",

@@ -75,6 +75,8 @@ class Door(msgspec.Struct, frozen=True):
     sock: socket.socket
     receive: Callable[[socket.socket, object], None]
     """What to do with an accepted, non-blocking socket and what accept(2) said of its peer."""
+    take: Callable[[], bool] | None = None
+    """Both in one step: accepts and receives. False: nobody waits. Raises what accept(2) raises."""
 
 
 class Acceptor:
@@ -120,7 +122,7 @@ class Acceptor:
         self._turn = Turn()
         self.deadline = NEVER
         self.bucket: float = 0
-        connections.on_room = self.resume
+        connections.on_room = self.resume  # while it does not listen
 
     # Listening or not -------------------------------------------------------------------------------------------
 
@@ -132,6 +134,7 @@ class Acceptor:
             self._wait_for_thread()
             return
         self._listening = True
+        self._connections.on_room = None
         self._listens_since = self._loop.now
         self.deadline = NEVER
         self._loop.forget(self)
@@ -148,6 +151,7 @@ class Acceptor:
         """Leaves new connections to the other workers."""
         if self._listening:
             self._listening = False
+            self._connections.on_room = self.resume
             self._connections.backlog = True
             for fd in self._doors:
                 self._loop.remove(fd)
@@ -257,6 +261,8 @@ class Acceptor:
 
     def _accept_one(self, door: Door) -> bool:
         try:
+            if door.take is not None:
+                return door.take()
             sock, peer = door.sock.accept()
         except BlockingIOError:
             return False  # another worker was faster

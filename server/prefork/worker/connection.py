@@ -80,7 +80,6 @@ class Connection:
         "_next_request",
         "_number",
         "_receiver",
-        "_recv",
         "_sender",
         "_served",
         "_sock",
@@ -103,7 +102,6 @@ class Connection:
         self._home = home
         self._sock = sock
         self._fd = sock.fileno()
-        self._recv = sock.recv
         self._correct = correct
         self._receiver = RequestReceiver(home.limits, environ, home.new_body)
         self._sender = Sender(sock)
@@ -159,7 +157,7 @@ class Connection:
         if self.phase is BODY and self._reads_directly():
             return
         try:
-            data = self._recv(RECV_BYTES)
+            data = self._sock.recv(RECV_BYTES)
         except BlockingIOError:
             return
         except OSError:
@@ -565,7 +563,7 @@ class Connection:
 
     def _discard(self) -> None:
         try:
-            data = self._recv(RECV_BYTES)
+            data = self._sock.recv(RECV_BYTES)
         except BlockingIOError:
             return
         except OSError:

@@ -30,10 +30,10 @@ from prefork.wsgi.context import ServerContext
 from prefork.wsgi.failures import application_traceback
 from prefork.wsgi.handler import WSGIRequestHandler
 from prefork.wsgi.input import SpooledBody
-from prefork.wsgi.static import StaticFiles
 
 if TYPE_CHECKING:
     from prefork.worker.preamble import Preamble
+    from prefork.wsgi.static import StaticFiles
 
 HEAD_PATIENCE_S = 1.0
 """A head fits into the first packets of a connection. Who takes longer gives way to others, but only when there is no room."""
@@ -57,6 +57,39 @@ class TimeLimits(msgspec.Struct, frozen=True):
 class Connections:
     """All connections of this worker, and what each needs from its surroundings."""
 
+    __slots__ = (
+        "_arriving",
+        "_members",
+        "backlog",
+        "buffer_bodies",
+        "chunks",
+        "clock",
+        "connect",
+        "context",
+        "ear",
+        "executor",
+        "fast_perform",
+        "fast_read",
+        "handler_class",
+        "inline",
+        "keep_alive",
+        "keeper",
+        "limits",
+        "loop",
+        "maximum",
+        "on_claim",
+        "on_count",
+        "on_room",
+        "opened",
+        "overdue",
+        "requests",
+        "shedding",
+        "spiller",
+        "static",
+        "taker",
+        "times",
+    )
+
     def __init__(
         self,
         loop: EventLoop,
@@ -78,8 +111,8 @@ class Connections:
         """False while draining: each further response says `Connection: close`."""
         self.requests = 0
         """Requests served by this worker."""
-        self.on_room: Callable[[], None] = lambda: None
-        """Called when a connection has closed."""
+        self.on_room: Callable[[], None] | None = None
+        """Called when a connection has closed; None: nobody waits for that."""
         self.shedding: Shedding | None = None
         """`[requests] queue_timeout`; None: requests may wait however long."""
         self.on_count: Callable[[int, int], None] = lambda _count, _opened: None
@@ -99,6 +132,8 @@ class Connections:
         """Answers ordinary requests in a thread of a pool; None: Python does it."""
         self.connect: Callable[..., Connection] = partial(Connection, self)
         """(sock, peer, environ, correct): makes a connection."""
+        self.taker: Callable[..., Callable[[], bool]] | None = None
+        """Makes what accepts and opens in one step (see `Reception.taker`); None: Python does it."""
         self.static: StaticFiles | None = None
         self.chunks: ChunkPool | None = None
         """Memory for bodies above `body_memory`; None: they go to files."""
@@ -160,18 +195,21 @@ class Connections:
         try:
             connection = self.connect(sock, peer, environ, correct)
         except Exception as error:  # noqa: BLE001 - the constructor of a handler's subclass
-            sock.close()
-            self.on_room()  # it may have arrived before, and counted
-            self.context.log.error(
-                "handler_failed",
-                error=f"{type(error).__name__}: {error}",
-                traceback=application_traceback(error),
-                exception=error,
-            )
+            self._not_made(sock, error)
             return None
         self._members.add(connection)
         self._tell_count()
         return connection
+
+    def _not_made(self, sock: Transport, error: Exception) -> None:
+        sock.close()
+        self.has_room()  # it may have arrived before, and counted
+        self.context.log.error(
+            "handler_failed",
+            error=f"{type(error).__name__}: {error}",
+            traceback=application_traceback(error),
+            exception=error,
+        )
 
     def arrive(self, preamble: Preamble) -> None:
         """A connection that does not speak HTTP yet; it counts."""
@@ -187,7 +225,12 @@ class Connections:
         """Called by the connection, once."""
         self._members.discard(connection)
         self._tell_count()
-        self.on_room()
+        self.has_room()
+
+    def has_room(self) -> None:
+        """Tells whoever waits for a connection to close."""
+        if self.on_room is not None:
+            self.on_room()
 
     def taken_over(self, change: int) -> None:
         """A thread is overdue (1), or has come back (-1).

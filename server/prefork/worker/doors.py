@@ -28,7 +28,10 @@ def open_doors(
     context: ssl.SSLContext | None,
     connections: Connections,
 ) -> list[Door]:
-    """One for each of `listeners`, (descriptor, address), in the order of `[server] listen`. `context` is for those with TLS."""
+    """One for each of `listeners`, (descriptor, address), in the order of `[server] listen`. `context` is for those with TLS.
+
+    `connections` are complete: whether they have a fast path is known.
+    """
     trusted = TrustedPeers(settings.proxy.trusted)
     doors = []
     for (fd, text), entry in zip(listeners, settings.server.listen, strict=True):
@@ -47,5 +50,6 @@ def open_doors(
             settings.proxy.headers,
             wants_request_ids(settings),
         )
-        doors.append(Door(Listener(fileno=adopt(fd).detach()), reception.receive))
+        listener = Listener(fileno=adopt(fd).detach())
+        doors.append(Door(listener, reception.receive, reception.taker(listener)))
     return doors

@@ -30,11 +30,11 @@ from prefork.worker.connections import Connections
 from prefork.worker.exchange import Exchange, Outcome
 from prefork.worker.executors import InlineExecutor, Step
 from prefork.worker.interruption import MainGate, Watched
-from prefork.worker.loop import READ
+from prefork.worker.loop import READ, EventLoop
 from prefork.worker.outbox import Outbox
 from prefork.worker.sender import Sender
 from prefork.worker.stamp import HeaderStamp
-from prefork.worker.timers import NEVER
+from prefork.worker.timers import NEVER, DeadlineWheel
 from prefork.wsgi.after import current
 from prefork.wsgi.handler import WSGIRequestHandler
 from prefork.wsgi.input import SpooledBody
@@ -53,6 +53,9 @@ _CLASSES: dict[str, type] = {
     "stamp": HeaderStamp,
     "gate": MainGate,
     "handler": WSGIRequestHandler,
+    "home": Connections,
+    "loop": EventLoop,
+    "wheel": DeadlineWheel,
 }
 """Where the fields are that it reads and writes."""
 
@@ -68,7 +71,8 @@ class Parts(msgspec.Struct):
 
     home: Connections
     context: object
-    loop: object
+    loop: EventLoop
+    epoll_fd: int
     executor: object
     static: object
     seat: Seat
@@ -108,6 +112,7 @@ class Parts(msgspec.Struct):
     last_lines: bytes = LAST_LINES
     read: int = READ
     expects_idle: object = Expects.IDLE
+    phase_fresh: object = Phase.FRESH
     phase_idle: object = Phase.IDLE
     phase_application: object = Phase.APPLICATION
     phase_closed: object = Phase.CLOSED
@@ -138,6 +143,7 @@ def use_fast_path(home: Connections, seat: Seat) -> None:
         home=home,
         context=context,
         loop=home.loop,
+        epoll_fd=home.loop.fileno(),
         executor=home.executor,
         static=home.static,
         seat=seat,
@@ -156,7 +162,7 @@ def use_fast_path(home: Connections, seat: Seat) -> None:
         handler_class=None if home.handler_class is WSGIRequestHandler else home.handler_class,
     )
     made = fastpath.FastPath(parts, _CLASSES)
-    home.fast_read, home.ear, home.connect = made.read, made.ear, made.connect
+    home.fast_read, home.ear, home.connect, home.taker = made.read, made.ear, made.connect, made.taker
     if pool:
         home.fast_perform = made.perform
 

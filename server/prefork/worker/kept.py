@@ -62,6 +62,8 @@ class Keeper:
 
     def keep(self, sock: Transport, body: SpooledBody, missing: int) -> Kept | None:
         """Has the kernel keep the rest of a body. None: not so much, or not of this one."""
+        if not isinstance(sock, socket.socket):
+            sock = getattr(sock, "real", sock)  # TLS has none: what is in its socket is no body
         if not isinstance(sock, socket.socket) or missing > self._most.get(sock.family, 0):
             return None
         if self._nowhere is None:

@@ -29,6 +29,23 @@ Callback = Callable[[int], None]
 class EventLoop:
     """One turn: wait, dispatch, deferred work, expired deadlines, `on_turn`."""
 
+    __slots__ = (
+        "_ahead",
+        "_callbacks",
+        "_clock",
+        "_deferred",
+        "_epoll",
+        "_posted",
+        "_running",
+        "_wake_fd",
+        "_wheel",
+        "behind_s",
+        "forget",
+        "now",
+        "watch",
+        "watch_exactly",
+    )
+
     def __init__(self, clock: Callable[[], float], recheck_s: float) -> None:
         self._clock = clock
         self.now = clock()
@@ -49,6 +66,10 @@ class EventLoop:
         """As `watch`, to the millisecond instead of the second."""
         self.forget = self._wheel.forget
         self.add(self._wake_fd, READ, self._on_wake)
+
+    def fileno(self) -> int:
+        """Of the epoll set, for a compiled twin of `add` and `remove`."""
+        return self._epoll.fileno()
 
     # Descriptors ------------------------------------------------------------------------------------------------
 

@@ -137,7 +137,6 @@ def _serve(
     )
     if not times.keepalive_s:
         connections.end_after_response()
-    doors = open_doors(boot.listeners, settings, boot.tls, connections)
     executor: InlineExecutor | ThreadExecutor
     if settings.workers.threads > 1:
         connections.on_claim = seating.serve_pool(loop.post, _takeovers(loop, settings))
@@ -159,6 +158,7 @@ def _serve(
         shedding = Shedding(settings.requests.queue_timeout, time.monotonic, boot.log)
     connections.shedding = shedding
     use_fast_path(connections, here.seat)
+    doors = open_doors(boot.listeners, settings, boot.tls, connections)
     # Static files need no thread: the only worker of a server accepts for them also while every thread is busy. With siblings it
     # must not: a request for the application would wait here while another worker has a free thread.
     only_one = settings.workers.count == 1

@@ -100,7 +100,7 @@ class Preamble:
         """Closes the socket."""
         self.release()
         self.sock.close()
-        self._home.on_room()
+        self._home.has_room()
 
     def release(self) -> None:
         """Lets go of the socket, which is somebody else's from now on."""

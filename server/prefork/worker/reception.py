@@ -7,6 +7,7 @@ thread. Must not know: how any of it is read (`preamble`, `net.proxy_protocol`, 
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from prefork.net.proxy_protocol import Header
@@ -73,6 +74,15 @@ class Reception:
                 self._connections, sock, peer, self._context, announcement, self._ready, self._complain
             )
             preamble.start()
+
+    def taker(self, listener: socket.socket) -> Callable[[], bool] | None:
+        """What accepts from this listener and receives, in one step: False, if nobody waits. Raises what accept(2) raises.
+
+        None: there is no compiled twin of that here, or something comes before HTTP."""
+        make = self._connections.taker
+        if make is None or self._context is not None or self._announcement != "off":
+            return None
+        return make(listener.fileno(), self._environ, self._trusted.trusts, self._correct, self._complete)
 
     def _complain(self, peer: object, why: str) -> None:
         """Mostly a mistake in somebody's settings, so it is told; and mostly for each connection, so it is not told each time."""

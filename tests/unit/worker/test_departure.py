@@ -60,20 +60,14 @@ class Post:
     def turn(self) -> None:
         """A turn as `main` does it; sees whether the worker ends."""
         loop = self.made.loop
-        stopped = loop.stop
-
-        def note() -> None:
-            self.ended = True
 
         def on_turn() -> None:
-            loop.stop = note  # type: ignore[method-assign]
             try:
                 self.departure.check()
             finally:
-                loop.stop = stopped  # type: ignore[method-assign]
-            stopped()
+                self.ended = self.ended or not loop._running
+                loop.stop()
 
-        loop.stop = note  # type: ignore[method-assign]
         loop.post(lambda: None)
         loop.run(on_turn)
 
