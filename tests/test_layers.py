@@ -57,6 +57,7 @@ RULES = Rules(
             "version",
             "variables",
             "identity",
+            "title",
             "speedups",
             "_speedups",
             "_shared",

@@ -7,8 +7,9 @@ two-digit year, which the caller brings.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
+from functools import cache
 
 _MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAY_NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -18,15 +19,19 @@ _SHORT_DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _LONG_DAY = "(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday)"
 _TIME = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
 
-_FORMS = tuple(
-    re.compile(form).fullmatch
-    for form in (
-        rf"{_SHORT_DAY}, (?P<day>[0-9]{{2}}) (?P<month>[A-Z][a-z]{{2}}) (?P<year>[0-9]{{4}}) {_TIME} GMT",
-        rf"{_LONG_DAY}, (?P<day>[0-9]{{2}})-(?P<month>[A-Z][a-z]{{2}})-(?P<year>[0-9]{{2}}) {_TIME} GMT",
-        rf"{_SHORT_DAY} (?P<month>[A-Z][a-z]{{2}}) (?P<day>[0-9 ][0-9]) {_TIME} (?P<year>[0-9]{{4}})",
-    )
+_FORMS = (
+    rf"{_SHORT_DAY}, (?P<day>[0-9]{{2}}) (?P<month>[A-Z][a-z]{{2}}) (?P<year>[0-9]{{4}}) {_TIME} GMT",
+    rf"{_LONG_DAY}, (?P<day>[0-9]{{2}})-(?P<month>[A-Z][a-z]{{2}})-(?P<year>[0-9]{{2}}) {_TIME} GMT",
+    rf"{_SHORT_DAY} (?P<month>[A-Z][a-z]{{2}}) (?P<day>[0-9 ][0-9]) {_TIME} (?P<year>[0-9]{{4}})",
 )
 """IMF-fixdate, and the obsolete forms of RFC 850 and asctime() that a recipient MUST accept as well."""
+
+
+@cache
+def _forms() -> tuple[Callable[[str], re.Match[str] | None], ...]:
+    # Not at import: half a millisecond, and who sends no files reads no dates.
+    return tuple(re.compile(form).fullmatch for form in _FORMS)
+
 
 
 def parse_date(text: str, now_year: int = 2000) -> int | None:
@@ -34,7 +39,7 @@ def parse_date(text: str, now_year: int = 2000) -> int | None:
 
     A two-digit year more than 50 years after `now_year` is of the century before (MUST).
     """
-    match = next((found for form in _FORMS if (found := form(text))), None)
+    match = next((found for form in _forms() if (found := form(text))), None)
     if match is None or match["month"] not in _MONTHS:
         return None
     year = int(match["year"])

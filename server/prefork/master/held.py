@@ -23,6 +23,7 @@ from prefork.master.resources import LoadSettings
 from prefork.master.service import Service
 from prefork.master.state import Pool
 from prefork.settings.model import Settings
+from prefork.title import setproctitle
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -52,8 +53,6 @@ class Means(msgspec.Struct, frozen=True):
 
 def set_title(settings: Settings) -> None:
     """What `ps` shows."""
-    from setproctitle import setproctitle  # it brings `logging`
-
     name = settings.server.name
     setproctitle(f"prefork: master [{name}]" if name else "prefork: master")
 

@@ -11,7 +11,8 @@ absolute. None is "not set". `Settings` survives `msgspec.json`, which is how th
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal, get_type_hints
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -466,7 +467,8 @@ class Table(msgspec.Struct, frozen=True):
 _WHOLE = {"static": "places"}
 
 
-def _tables() -> dict[str, Table]:
+@cache
+def _tables() -> Mapping[str, Table]:
     hints = get_type_hints(Settings, include_extras=True)
     tables: dict[str, Table] = {}
     for name, hint in hints.items():
@@ -476,11 +478,18 @@ def _tables() -> dict[str, Table]:
     return tables
 
 
-TABLES: Mapping[str, Table] = _tables()
-"""The tables by name, in the order of the reference."""
+if TYPE_CHECKING:
+    TABLES: Mapping[str, Table]
+    """The tables by name, in the order of the reference. Made when first asked for (PEP 562): zygotes do not ask."""
+else:
+
+    def __getattr__(name: str) -> Mapping[str, Table]:
+        if name == "TABLES":
+            return _tables()
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def option(dotted: str) -> Option | None:
     """The option called "table.key"; None if there is none."""
     table, _, key = dotted.partition(".")
-    return TABLES[table].options.get(key) if table in TABLES else None
+    return _tables()[table].options.get(key) if table in _tables() else None

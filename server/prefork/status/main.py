@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import msgspec
-from setproctitle import setproctitle
 
 from prefork.errors import EXIT_BOOT_FAILED, BootError
 from prefork.identity import Identity
@@ -36,6 +35,7 @@ from prefork.status.history import History
 from prefork.status.memory import Memories
 from prefork.status.sampler import Sampler
 from prefork.status.source import Source
+from prefork.title import setproctitle
 from prefork.worker.boot import WorkerBoot
 from prefork.worker.main import run
 from prefork.zygote import hygiene

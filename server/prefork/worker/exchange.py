@@ -26,10 +26,10 @@ from prefork.worker.transport import Transport
 from prefork.wsgi.after import CallsAfter
 from prefork.wsgi.input import StreamedBody
 from prefork.wsgi.response import Response
-from prefork.wsgi.static import StaticFiles
 
 if TYPE_CHECKING:
     from prefork.worker.connections import Connections
+    from prefork.wsgi.static import StaticFiles
 
 
 OVERDUE = 503

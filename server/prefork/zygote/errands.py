@@ -12,14 +12,13 @@ import os
 import signal
 from collections.abc import Callable
 
-from setproctitle import setproctitle
-
 from prefork.errors import BootError
 from prefork.hooks.registry import functions_of
 from prefork.hooks.running import run_hooks
 from prefork.ipc.messages import RunHook
 from prefork.observe.log import Log
 from prefork.settings.model import Settings
+from prefork.title import setproctitle
 from prefork.worker.hooks import install_hooks
 from prefork.worker.logconfig import configure_logging
 from prefork.zygote import hygiene

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
-from setproctitle import setproctitle
 
 from prefork.errors import EXIT_BOOT_FAILED, BootError
 from prefork.identity import Identity
@@ -33,7 +32,9 @@ from prefork.ipc.scoreboard import Place
 from prefork.observe.log import Log
 from prefork.observe.sinks import sink_of
 from prefork.settings.model import Settings
+from prefork.title import setproctitle
 from prefork.worker.boot import WorkerBoot
+from prefork.worker.files import import_for
 from prefork.worker.logconfig import configure_logging
 from prefork.wsgi.loader import WSGIApplication
 from prefork.zygote import hygiene
@@ -121,6 +122,7 @@ def _prepare(boot: Boot, channel: Channel, environment: Mapping[str, str]) -> _I
     suffix = f" [{boot.name}]" if boot.name else ""
     setproctitle(f"prefork: zygote gen {boot.generation}{suffix}")
     settings = _decode_settings(boot)
+    import_for(settings)
     if settings.server.umask is not None:
         os.umask(settings.server.umask)
     # Before the fork, so that all workers share the keys of session tickets; before the application can break anything.
