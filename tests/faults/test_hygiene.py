@@ -203,6 +203,22 @@ def test_the_collector_runs_in_workers_but_not_over_shared_objects(deployed: Dep
     assert server.get("/").body == b"True True"
 
 
+def test_new_objects_of_a_worker_come_into_no_page_that_it_shares(deployed: Deployed) -> None:
+    server = deployed(
+        workers=2,
+        body="""
+        old = [bytes(127) for _ in range(20_000)]
+        gaps = {id(block) for block in old[::2]}
+        del old[::2]
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            new = [bytes(127) for _ in range(20_000)]
+            return [str(len(gaps & {id(block) for block in new})).encode()]
+        """,
+    )
+    assert server.get("/").body == b"0"
+
+
 def test_no_frame_of_the_zygote_is_below_a_worker(deployed: Deployed) -> None:
     server = deployed(
         workers=1,

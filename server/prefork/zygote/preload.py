@@ -16,6 +16,7 @@ from prefork.errors import BootError
 from prefork.wsgi.loader import WSGIApplication, load_application
 from prefork.zygote.hygiene import ignore_masters_signals
 from prefork.zygote.inspection import inspect_process
+from prefork.zygote.sharing import fill_gaps, forget_lookups
 from prefork.zygote.warmup import WarmUp
 
 PreloadMode = Literal["auto", "always", "never"]
@@ -40,6 +41,8 @@ def preload(
     if mode == "never" or unsafe_note:
         return Preloaded(None, unsafe_note)
     application = load_application(target)
+    # Before requests fill it with what workers will look up, too.
+    forget_lookups()
     # Before the inspection: it may open connections and start threads, as any first request.
     warm_up(application)
     ignore_masters_signals()
@@ -56,7 +59,8 @@ def preload(
 
 
 def freeze() -> bool:
-    """Move all objects out of the collector's sight, so that no collection in a worker writes to shared pages.
+    """Move all objects out of the collector's sight, so that no collection in a worker writes to shared pages, and let no new
+    object come between them.
 
     The collector stays off here: its next run would bring new objects into the shared heap. Returns whether it was on,
     for the workers (an application may have switched it off on purpose).
@@ -65,4 +69,5 @@ def freeze() -> bool:
     gc.collect()
     gc.disable()
     gc.freeze()
+    fill_gaps()
     return was_enabled
