@@ -26,7 +26,7 @@ static const struct {
     {"exchange", "_arrived"}, {"exchange", "response"}, {"exchange", "broken"}, {"exchange", "_extension_ns"},
     {"exchange", "_began_ns"},
     {"exchange", "_sock"}, {"exchange", "_receiver"}, {"exchange", "_sender"},
-    {"sender", "_sock"}, {"sender", "_outbox"}, {"sender", "claim"}, {"outbox", "empty"}, {"outbox", "_parts"},
+    {"sender", "_sock"}, {"sender", "_outbox"}, {"sender", "claim"}, {"outbox", "empty"},
     {"handler", "client_address"}, {"handler", "_write_out"}, {"handler", "_started_ns"}, {"handler", "queued_ns"}, {"handler", "request"},
     {"handler", "environ"}, {"handler", "_response"}, {"handler", "bytes_in"}, {"handler", "duration_ns"},
     {"receiver", "expects"}, {"receiver", "pending"}, {"receiver", "_base"}, {"receiver", "_new_body"},
@@ -51,7 +51,7 @@ static const char *const part_names[PARTS] = {
     "keepalive_s", "worth_asking_s", "never",
     "parse_head", "build_head", "current", "bytes_io", "socket", "body",
     "request", "response",
-    "tick_s", "last_data_at", "header_s", "deque", "model", "handler_class",
+    "tick_s", "last_data_at", "header_s", "model", "handler_class",
     "pool", "respond", "completed", "suspended",
     "expects_idle", "phase_fresh", "phase_idle", "phase_application", "phase_closed", "read", "proceed", "gather_bytes", "last_lines",
 };

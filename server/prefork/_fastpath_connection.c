@@ -108,7 +108,7 @@ make_handler(FastPath *self, PyObject *model, PyObject *sender, PyObject *peer)
 static int
 furnish(FastPath *self, PyObject *connection, PyObject *sock, PyObject *peer, PyObject *environ)
 {
-    PyObject *model = self->parts[MODEL], *sender, *receiver, *exchange, *handler, *outbox;
+    PyObject *model = self->parts[MODEL], *sender, *receiver, *exchange, *handler;
     if (put_new(PLACE(connection, CONNECTION_SENDER), copy_of(PEEK(model, CONNECTION_SENDER))) < 0
         || put_new(PLACE(connection, CONNECTION_RECEIVER), copy_of(PEEK(model, CONNECTION_RECEIVER))) < 0
         || put_new(PLACE(connection, CONNECTION_EXCHANGE), copy_of(PEEK(model, CONNECTION_EXCHANGE))) < 0)
@@ -118,9 +118,7 @@ furnish(FastPath *self, PyObject *connection, PyObject *sock, PyObject *peer, Py
     exchange = PEEK(connection, CONNECTION_EXCHANGE);
     put(PLACE(sender, SENDER_SOCK), sock);
     put(PLACE(receiver, RECEIVER_BASE), environ);
-    outbox = copy_of(PEEK(sender, SENDER_OUTBOX));
-    if (put_new(PLACE(sender, SENDER_OUTBOX), outbox) < 0
-        || put_new(PLACE(outbox, OUTBOX_PARTS), PyObject_CallNoArgs(self->parts[DEQUE])) < 0)
+    if (put_new(PLACE(sender, SENDER_OUTBOX), copy_of(PEEK(sender, SENDER_OUTBOX))) < 0)
         return -1;
     put(PLACE(exchange, EXCHANGE_SOCK), sock);
     put(PLACE(exchange, EXCHANGE_RECEIVER), receiver);

@@ -231,10 +231,12 @@ class Acceptor:
             self._make_room(door)
         else:
             self._turn.accepted()
-            while at_once and self._accept_one(door):
-                at_once -= 1
+            room = self._connections.maximum - len(self._connections)  # whoever closes meanwhile makes more
+            for _ in range(min(at_once, room)):
+                if not self._accept_one(door):
+                    break
                 self._taken += 1
-                if self._executor.saturated or len(self._connections) >= self._connections.maximum:
+                if self._executor.saturated:
                     break
             if self._taken >= STEP_BACK_AFTER and self._baton_fd is not None and self._listening:
                 self._step_back(door)
@@ -261,8 +263,8 @@ class Acceptor:
 
     def _accept_one(self, door: Door) -> bool:
         try:
-            if door.take is not None:
-                return door.take()
+            if (take := door.take) is not None:
+                return take()
             sock, peer = door.sock.accept()
         except BlockingIOError:
             return False  # another worker was faster

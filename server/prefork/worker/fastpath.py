@@ -13,7 +13,6 @@ from __future__ import annotations
 import io
 import socket
 import time
-from collections import deque
 
 import msgspec
 
@@ -107,7 +106,6 @@ class Parts(msgspec.Struct):
     worth_asking_s: float = WORTH_ASKING_S
     tick_s: float = TICK_S
     last_data_at: int = LAST_DATA_RECV_AT
-    deque: object = deque
     gather_bytes: int = GATHER_BYTES
     last_lines: bytes = LAST_LINES
     read: int = READ

@@ -26,6 +26,10 @@ TURN_BYTES = 1024 * 1024
 """Most that one call of `send` sends: a reader as fast as loopback must not hold the loop for all of it."""
 
 
+_NO_PARTS: deque[memoryview | FileSpan] = deque(maxlen=0)
+"""Of all that have held nothing yet: most connections never do, and an own one is 700 bytes."""
+
+
 class FileTruncatedError(OSError):
     """A file became shorter while it was being sent: the promised length cannot be kept."""
 
@@ -38,7 +42,7 @@ class Outbox:
     def __init__(self) -> None:
         self.empty = True
         """Nothing waits. Read only."""
-        self._parts: deque[memoryview | FileSpan] = deque()
+        self._parts = _NO_PARTS
         self._first = 0  # bytes left of the piece that came when nothing waited,
         self._held = 0  # and of the whole object, which any rest of it keeps in memory
         self._size = 0  # of all others in memory
@@ -51,7 +55,7 @@ class Outbox:
         view = memoryview(data)
         cost = len(view) + PIECE_BYTES
         if not self._parts:
-            self._parts.append(view)
+            self._parts = deque((view,))
             self._first = len(view)
             self._held = memoryview(view.obj).nbytes
             return
@@ -65,7 +69,10 @@ class Outbox:
     def add_file(self, span: FileSpan) -> None:
         """Appends a span of the application's file."""
         self.empty = False
-        self._parts.append(span)
+        if self._parts:
+            self._parts.append(span)
+        else:
+            self._parts = deque((span,))
 
     @property
     def oversized(self) -> bool:
@@ -162,7 +169,7 @@ class Outbox:
 
     def clear(self) -> None:
         """The connection is gone."""
-        self._parts.clear()
+        self._parts = _NO_PARTS
         self._first = self._held = self._size = 0
         self._drop_spool()
         self.empty = True

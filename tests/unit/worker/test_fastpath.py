@@ -384,7 +384,7 @@ def test_a_connection_is_made_as_the_constructor_makes_it() -> None:
                 else:
                     assert got == value, (name, field)
                     assert type(got) is type(value), (name, field)
-                mutable = isinstance(got, dict | list | set) or type(got).__name__ == "deque"
+                mutable = isinstance(got, dict | list | set) or getattr(got, "maxlen", 0) != 0
                 if mutable and not (name == "_receiver" and field in ("_base", "_environ")):
                     assert got is not third[field], f"{name}.{field} would be shared by all connections"
 
