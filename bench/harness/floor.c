@@ -12,9 +12,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static const char ANSWER[] = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n"
-                             "Server: floor/0.1.0\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\nHello, World!";
-static const char CLOSING[] = "Connection: close\r\n";
+#define HEAD "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n" \
+             "Server: floor/0.1.0\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
+#define CLOSING "Connection: close\r\n"
+static const char ANSWER[] = HEAD "\r\nHello, World!";
+/* Not told so, wrk sends its next request on the connection that ends. */
+static const char LAST_ANSWER[] = HEAD CLOSING "\r\nHello, World!";
 
 static void
 serve(int fd)
@@ -23,9 +26,10 @@ serve(int fd)
     ssize_t size = recv(fd, head, sizeof head, 0);
     if (size < 0)
         return;
+    int last = memmem(head, (size_t)size, CLOSING, sizeof CLOSING - 1) != NULL;
     if (size > 0)
-        send(fd, ANSWER, sizeof ANSWER - 1, MSG_NOSIGNAL);
-    if (!size || memmem(head, (size_t)size, CLOSING, sizeof CLOSING - 1) != NULL)
+        send(fd, last ? LAST_ANSWER : ANSWER, (last ? sizeof LAST_ANSWER : sizeof ANSWER) - 1, MSG_NOSIGNAL);
+    if (!size || last)
         close(fd);
 }
 
