@@ -108,11 +108,32 @@ def test_the_command_of_a_planned_operation_steps_back_but_not_for_long(
 
 def test_a_command_steps_back_before_it_imports_what_it_takes() -> None:
     code = (
-        "import os, sys; from prefork.cli.considerate import step_back; step_back(sys.argv[1:]);"
-        "print(os.sched_getscheduler(0), 'msgspec' in sys.modules)"
+        "import os, sys; from prefork.cli.considerate import step_back\n"
+        "with step_back(sys.argv[1:]): print(os.sched_getscheduler(0), 'msgspec' in sys.modules)"
     )
     said = [
         subprocess.run([sys.executable, "-c", code, word], capture_output=True, text=True, check=True).stdout
         for word in ("reload", "rollback")
     ]
     assert said == [f"{BESIDE_OTHERS} False\n", f"{os.SCHED_OTHER} False\n"]
+
+
+def test_the_signal_that_it_comes_back_by_does_not_come_when_it_is_over() -> None:
+    """Python takes the handlers away when it ends."""
+    code = (
+        "import signal, sys; from prefork.cli.considerate import step_back\n"
+        "with step_back(['reload']): pass\n"
+        "print(signal.getitimer(signal.ITIMER_REAL)[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) == 0.0
+
+
+def test_nobody_elses_process_steps_back() -> None:
+    code = (
+        "import os; from prefork.cli import main\n"
+        "try: main(['reload', '--control', '/nowhere'])\n"
+        "except SystemExit as end: print(end.code, os.sched_getscheduler(0))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"1 {os.SCHED_OTHER}\n"

@@ -20,28 +20,30 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         hold_signals()
     given = sys.argv[1:] if argv is None else argv
     if not _may_serve(given):
-        if given:
+        if argv is None and given:
             from prefork.cli.considerate import step_back
 
-            step_back(given)
-        _import_msgspec()
-        from prefork.cli.entry import main as run
-
-        run(given)
+            with step_back(given):
+                _import_and_run(given)
+        _import_and_run(given)
     from prefork.master.newborn import bear_ahead, forget_ahead
 
     # Before everything else is imported too: the zygote imports as much, and both do it at the same time.
     bear_ahead()
     try:
-        _import_msgspec()
-        from prefork.cli.entry import main as run
-
-        run(given)
+        _import_and_run(given)
     except KeyboardInterrupt:
         # In the middle of that import; `run` answers the others.
         sys.exit(130)
     finally:
         forget_ahead()
+
+
+def _import_and_run(argv: Sequence[str]) -> NoReturn:
+    _import_msgspec()
+    from prefork.cli.entry import main as run
+
+    run(argv)
 
 
 def _import_msgspec() -> None:

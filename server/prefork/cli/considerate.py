@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from prefork.master.wayback import way_back_from_here
 
@@ -21,17 +22,22 @@ PLANNED = frozenset({"reload", "recycle", "upgrade"})
 """Nobody is in a hurry with these. Whoever rolls back, or asks what is wrong, is."""
 
 
-def step_back(argv: Sequence[str]) -> None:
-    """If the command is one of those, and where there is a way back."""
+@contextmanager
+def step_back(argv: Sequence[str]) -> Iterator[None]:
+    """Within: if the command is one of those, and where there is a way back. For a process that does nothing else."""
     if argv[0] not in PLANNED or os.sched_getscheduler(0) != os.SCHED_OTHER or not way_back_from_here(True):
+        yield
         return
     signal.signal(signal.SIGALRM, _come_back)
-    try:
+    # A filter of system calls may forbid it, say.
+    with suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    except OSError:
-        # Forbidden by a filter of system calls, say.
-        return
-    signal.setitimer(signal.ITIMER_REAL, MOST_S)
+        signal.setitimer(signal.ITIMER_REAL, MOST_S)
+    try:
+        yield
+    finally:
+        # While Python ends it has no handlers any more: then the signal would end the process with a code of its own.
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _come_back(*_signal: object) -> None:
