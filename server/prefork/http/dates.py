@@ -33,7 +33,6 @@ def _forms() -> tuple[Callable[[str], re.Match[str] | None], ...]:
     return tuple(re.compile(form).fullmatch for form in _FORMS)
 
 
-
 def parse_date(text: str, now_year: int = 2000) -> int | None:
     """Seconds since the epoch, or None for what is no HTTP date (RFC 9110: then the field is ignored).
 

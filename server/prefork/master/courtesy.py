@@ -67,7 +67,9 @@ class Courtesy:
         The kernel is asked, not remembered: after an upgrade the program that had it step back is gone.
         """
         self._guests.pop(pid, None)
-        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+        if os.sched_getscheduler(0) == os.SCHED_OTHER and _has_stepped_back(pid):
+            # It first, so that what it starts from now on is as it should be. Who has come back has left nobody behind: no worker
+            # but the first waits for this look at all of them.
             for each in _family(pid):
                 _put_back(each)
 
@@ -105,8 +107,16 @@ def _cpu_s(pid: int) -> float:
     return sum(cpu_s(each) or 0.0 for each in _family(pid))
 
 
+def _has_stepped_back(pid: int) -> bool:
+    try:
+        return os.sched_getscheduler(pid) == os.SCHED_IDLE
+    except OSError:
+        # It has gone.
+        return False
+
+
 def _put_back(pid: int) -> None:
-    # It may have gone.
-    with contextlib.suppress(OSError):
-        if os.sched_getscheduler(pid) == os.SCHED_IDLE:
+    if _has_stepped_back(pid):
+        # It may go in between.
+        with contextlib.suppress(OSError):
             os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))

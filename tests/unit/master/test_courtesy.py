@@ -108,6 +108,19 @@ def test_who_is_needed_comes_back_with_what_it_has_started(child: subprocess.Pop
     assert one.deadline is None
 
 
+def test_nobody_is_looked_for_where_nobody_has_stepped_back(
+    child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each worker that is asked for comes by here."""
+
+    def look(_pid: int) -> Iterator[int]:
+        raise AssertionError("it looks through /proc")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(courtesy, "_family", look)
+        Courtesy(Clock()).come_back(child.pid)
+
+
 @needs_way
 def test_another_program_brings_back_who_stepped_back_before_it(child: subprocess.Popen[bytes]) -> None:
     stepped_back(child, Clock())
