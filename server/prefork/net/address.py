@@ -11,6 +11,7 @@ import re
 import msgspec
 
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?")
+_LOOKS_LIKE_IPV4 = re.compile(r"[0-9.]+")
 _EXAMPLES = 'write "127.0.0.1:8000", "[::1]:8000", "localhost:8000" or "unix:/run/app.sock"'
 
 
@@ -78,7 +79,7 @@ def _parse_host(host: str, text: str) -> str:
             raise ValueError(f"{text!r} has no valid IPv6 address between its brackets") from None
     if ":" in host:
         raise ValueError(f'{text!r}: an IPv6 address goes in brackets, like "[::1]:8000"')
-    if re.fullmatch(r"[0-9.]+", host):
+    if _LOOKS_LIKE_IPV4.fullmatch(host):
         # getaddrinfo would read "127.1" or "010.0.0.1" as an address nobody meant (inet_aton(3)).
         try:
             return str(ipaddress.IPv4Address(host))

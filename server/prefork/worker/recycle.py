@@ -21,9 +21,10 @@ class RequestQuota:
         self._channel = channel
         self._worker_id = worker_id
         self._maximum = maximum
-        # Not the application's generator, whose seed may be the same in every worker.
-        spread = random.SystemRandom().randint(0, jitter)
-        self.enough: float = maximum + spread if maximum else float("inf")
+        self.enough = float("inf")
+        if maximum:
+            # Not the application's generator, whose seed may be the same in every worker.
+            self.enough = maximum + random.SystemRandom().randint(0, jitter)
 
     def check(self, requests: int) -> None:
         """At the end of each turn: so many have been answered."""

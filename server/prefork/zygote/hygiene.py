@@ -6,9 +6,11 @@ settings, messages, the application.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # what `signal` is made of; no stub
 import atexit
 import ctypes
 import faulthandler
+import functools
 import io
 import mmap
 import os
@@ -17,7 +19,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import NoReturn
 
@@ -26,15 +28,15 @@ from prefork.ipc.boot import STACKS_SIGNAL
 _PR_SET_PDEATHSIG = 1
 
 _MASTERS_SIGNALS = (
-    signal.SIGHUP,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTERM,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGTTIN,
-    signal.SIGTTOU,
-    signal.SIGWINCH,
+    _signal.SIGHUP,
+    _signal.SIGINT,
+    _signal.SIGQUIT,
+    _signal.SIGTERM,
+    _signal.SIGUSR1,
+    _signal.SIGUSR2,
+    _signal.SIGTTIN,
+    _signal.SIGTTOU,
+    _signal.SIGWINCH,
 )
 """What steers the master must not hurt its children: a terminal sends Ctrl-C to the whole foreground group, systemd's
 KillMode=control-group sends SIGTERM to everyone, `pkill -HUP prefork` finds the children by their titles."""
@@ -72,17 +74,18 @@ def ignore_masters_signals() -> None:
     A handler that does nothing, not SIG_IGN: ignored signals would be inherited by programs the application starts.
     SIGCHLD must be at its default, or the kernel would reap the middle process of a fork for us (wait(2)).
     """
+    # In each worker again, so without the enumerations of `signal`: they are a hundred pages that nothing else there touches.
     for number in _MASTERS_SIGNALS:
-        signal.signal(number, _nothing)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _signal.signal(number, _nothing)
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
 
 
 def reset_worker_signals() -> None:
     """In a fresh worker: SIGTERM ends it until its main installs a handler; handlers of the application's own stay."""
     signal.set_wakeup_fd(-1)
     ignore_masters_signals()
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _signal.signal(_signal.SIGTERM, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
 def die_with_parent(parent_pid: int, number: signal.Signals = signal.SIGKILL) -> None:
@@ -91,12 +94,18 @@ def die_with_parent(parent_pid: int, number: signal.Signals = signal.SIGKILL) ->
     To be repeated after a change of user: it clears the setting (prctl(2), PR_SET_PDEATHSIG). The parent is compared with
     a known pid, not with 1: orphans go to the nearest subreaper, which need not be init.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    # Without argtypes, variadic arguments of C would have an undefined width.
-    libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
-    libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+    _prctl()(_PR_SET_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() != parent_pid:
         os._exit(0)
+
+
+@functools.cache
+def _prctl() -> Callable[[int, int, int, int, int], int]:
+    """prctl(2); made in the zygote, for all workers."""
+    function = ctypes.CDLL(None).prctl
+    # Without argtypes, variadic arguments of C would have an undefined width.
+    function.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
+    return function
 
 
 def keep_from_programs(keep: Iterable[int] = ()) -> None:

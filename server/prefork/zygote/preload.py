@@ -16,7 +16,7 @@ from prefork.errors import BootError
 from prefork.wsgi.loader import WSGIApplication, load_application
 from prefork.zygote.hygiene import ignore_masters_signals
 from prefork.zygote.inspection import inspect_process
-from prefork.zygote.sharing import fill_gaps, forget_lookups
+from prefork.zygote.sharing import fill_gaps, forget_lookups, import_what_comes_late
 from prefork.zygote.warmup import WarmUp
 
 PreloadMode = Literal["auto", "always", "never"]
@@ -41,6 +41,7 @@ def preload(
     if mode == "never" or unsafe_note:
         return Preloaded(None, unsafe_note)
     application = load_application(target)
+    import_what_comes_late()
     # Before requests fill it with what workers will look up, too.
     forget_lookups()
     # Before the inspection: it may open connections and start threads, as any first request.

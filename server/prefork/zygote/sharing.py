@@ -1,7 +1,7 @@
 """Memory that workers share with their zygote: what is done before the first fork so that more of it stays shared.
 
-Owns: filling the gaps in the allocators' pages, and emptying the cache of attribute look-ups. Runs in: zygote. Must not know:
-what is in that memory, forking.
+Owns: filling the gaps in the allocators' pages, emptying the cache of attribute look-ups, imports that would come late. Runs in:
+zygote. Must not know: what is in that memory, forking.
 
 A page is shared until somebody writes to it. A worker writes reference counts, which cannot be helped; but it also writes each
 new object into some gap that the imports have left in a page full of old ones, which takes the whole page from the zygote.
@@ -10,7 +10,9 @@ Where there are no gaps, all that is new in a worker lies together in pages of i
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import importlib
 import sys
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -31,6 +33,9 @@ _ALMOST = 4
 _LARGEST_GAP_BYTES = 64 * 1024
 _LARGEST_CACHED_BYTES = 1032
 """What glibc keeps in the cache of a thread when it is freed (malloc/malloc.c, MAX_TCACHE_SIZE)."""
+
+_LATE = (("werkzeug", "encodings.idna"),)
+"""Library, and a module of Python's own that it comes to need, by name or by codec: 230 KiB."""
 
 _fillers: list[object] = []
 """What fills the pools; must live as long as the process, and as its workers."""
@@ -53,6 +58,15 @@ def forget_lookups() -> None:
     clear: Callable[[], None] | None = getattr(sys, "_clear_type_cache", None)
     if clear is not None:
         clear()
+
+
+def import_what_comes_late() -> None:
+    """What libraries import only when the first request comes: here it is one copy, there one for each worker."""
+    for library, late in _LATE:
+        if library in sys.modules:
+            # It is there, or not worth an error: whoever needs it will say so.
+            with contextlib.suppress(ImportError):
+                importlib.import_module(late)
 
 
 def fill_gaps() -> int:

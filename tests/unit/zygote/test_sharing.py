@@ -137,6 +137,20 @@ def test_an_interpreter_without_that_cache_is_left_alone(monkeypatch: pytest.Mon
     sharing.forget_lookups()
 
 
+def test_what_a_library_imports_late_is_there_before_the_fork() -> None:
+    code = """
+import sys, types
+from prefork.zygote.sharing import import_what_comes_late
+import_what_comes_late()
+print("encodings.idna" in sys.modules)
+sys.modules["werkzeug"] = types.ModuleType("werkzeug")
+import_what_comes_late()
+print("encodings.idna" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
+
+
 def test_filling_takes_no_memory_that_is_not_there() -> None:
     """Gaps are in pages that exist: the process must not grow by more than what is at the edges."""
 
