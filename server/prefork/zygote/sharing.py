@@ -10,9 +10,9 @@ Where there are no gaps, all that is new in a worker lies together in pages of i
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import ctypes
-import importlib
 import sys
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -34,8 +34,8 @@ _LARGEST_GAP_BYTES = 64 * 1024
 _LARGEST_CACHED_BYTES = 1032
 """What glibc keeps in the cache of a thread when it is freed (malloc/malloc.c, MAX_TCACHE_SIZE)."""
 
-_LATE = (("werkzeug", "encodings.idna"),)
-"""Library, and a module of Python's own that it comes to need, by name or by codec: 230 KiB."""
+_LATE = (("werkzeug", "idna"),)
+"""Library, and a codec that it comes to need: its modules are 230 KiB, and importing them touches as much again."""
 
 _fillers: list[object] = []
 """What fills the pools; must live as long as the process, and as its workers."""
@@ -62,11 +62,11 @@ def forget_lookups() -> None:
 
 def import_what_comes_late() -> None:
     """What libraries import only when the first request comes: here it is one copy, there one for each worker."""
-    for library, late in _LATE:
+    for library, codec in _LATE:
         if library in sys.modules:
             # It is there, or not worth an error: whoever needs it will say so.
-            with contextlib.suppress(ImportError):
-                importlib.import_module(late)
+            with contextlib.suppress(LookupError):
+                codecs.lookup(codec)
 
 
 def fill_gaps() -> int:
