@@ -46,8 +46,8 @@ DEFAULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 
 MODES = ("sum", "max", "min", "last", "all")
 
-_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
-_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+_NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
+_LABEL = r"[a-zA-Z_][a-zA-Z0-9_]*"
 
 _Self = TypeVar("_Self", bound="_Metric")
 
@@ -245,7 +245,7 @@ def _make(kind: type[_Kind], definition: Definition) -> _Kind:
 
 
 def _names(name: str, labels: Sequence[str], taken: tuple[str, ...] = ()) -> tuple[str, ...]:
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(_NAME, name, re.ASCII):
         raise ValueError(
             f"metric {name!r}: a name has letters, digits, _ and :, and does not begin with a digit"
         )
@@ -254,7 +254,7 @@ def _names(name: str, labels: Sequence[str], taken: tuple[str, ...] = ()) -> tup
     if isinstance(labels, str):
         raise ValueError(f'metric {name}: labels are a sequence of names, such as ("{labels}",)')
     for label in labels:
-        if not _LABEL.fullmatch(label) or label.startswith("__") or label in taken:
+        if not re.fullmatch(_LABEL, label, re.ASCII) or label.startswith("__") or label in taken:
             raise ValueError(f"metric {name}: {label!r} cannot be the name of a label")
     if len(set(labels)) != len(labels):
         raise ValueError(f"metric {name}: a label is there twice")

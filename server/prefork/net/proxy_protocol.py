@@ -23,9 +23,8 @@ LONGEST_V2 = 536
 Address = tuple[str, int]
 
 _V1_START = b"PROXY "
-_V1 = re.compile(
-    rb"PROXY (TCP4|TCP6) ([0-9.]{7,15}|[0-9A-Fa-f:.]{2,39}) ([0-9A-Fa-f:.]{2,39}) ([0-9]{1,5}) ([0-9]{1,5})"
-)
+# Compiled by `re` when the first is read: most servers never see one.
+_V1 = rb"PROXY (TCP4|TCP6) ([0-9.]{7,15}|[0-9A-Fa-f:.]{2,39}) ([0-9A-Fa-f:.]{2,39}) ([0-9]{1,5}) ([0-9]{1,5})"
 _LOCAL, _PROXY = 0, 1
 _UNSPEC, _INET, _INET6, _UNIX = 0, 1, 2, 3
 _STREAM = 1
@@ -73,7 +72,7 @@ def _read_v1(data: bytes) -> Header | None:
     if line == b"PROXY UNKNOWN" or line.startswith(b"PROXY UNKNOWN "):
         # "the receiver must ignore anything presented before the CRLF"
         return Header(end + 2)
-    match = _V1.fullmatch(line)
+    match = re.fullmatch(_V1, line)
     if match is None:
         raise BadHeaderError("malformed PROXY header of version 1")
     family, source, destination, source_port, destination_port = (

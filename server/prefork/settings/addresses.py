@@ -19,7 +19,7 @@ ADDRESS_RULE = 'must be "host:port", "[IPv6 address]:port" or "unix:path", such 
 LONGEST_UNIX_PATH = 107
 """Bytes of a socket's path: sun_path has 108 with the NUL at its end (unix(7))."""
 
-_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+_LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
 _WILDCARDS = {"0.0.0.0": 4, "::": 6}
 
 
@@ -98,7 +98,7 @@ def _host(text: str) -> str:
     if re.fullmatch(r"[0-9.]+", text):
         raise ValueError("must have four numbers from 0 to 255 in its IPv4 address")
     name = text.lower()
-    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in name.removesuffix(".").split(".")):
+    if len(name) > 253 or not all(re.fullmatch(_LABEL, label) for label in name.removesuffix(".").split(".")):
         raise ValueError(ADDRESS_RULE)
     return name
 

@@ -16,9 +16,9 @@ from prefork.settings.kinds.base import InvalidValueError, Kind, Mistake
 from prefork.settings.kinds.numbers import Duration
 from prefork.settings.kinds.text import Text, checked_text
 
-_IP = re.compile(r"[0-9.]+|[0-9a-f:.]+")
+_IP = r"[0-9.]+|[0-9a-f:.]+"
 
-_RESERVED = re.compile(r"[,|#\s@]")
+_RESERVED = r"[,|#\s@]"
 """What ends a name or a tag in a datagram."""
 
 
@@ -34,7 +34,7 @@ class StatsdAddress(Kind, frozen=True):
         if text.startswith("localhost:"):
             text = text.replace("localhost", "127.0.0.1", 1)
         endpoint = parse_endpoint(text, directory)
-        if not endpoint.is_unix and not _IP.fullmatch(endpoint.host):
+        if not endpoint.is_unix and not re.fullmatch(_IP, endpoint.host):
             raise ValueError(
                 "must be an IP address and a port, or unix:path: the master waits for no name server"
             )
@@ -64,7 +64,12 @@ class Tags(Kind, frozen=True):
             where = f".{name}"
             if not isinstance(item, str):
                 mistakes.append(Mistake(item, "must be a string, in quotes", where))
-            elif not name or _RESERVED.search(name + item) or ":" in name or not (name + item).isprintable():
+            elif (
+                not name
+                or re.search(_RESERVED, name + item)
+                or ":" in name
+                or not (name + item).isprintable()
+            ):
                 mistakes.append(Mistake(item, 'must not hold spaces, "," "|" "#" or "@"', where))
         if mistakes:
             raise InvalidValueError(mistakes)

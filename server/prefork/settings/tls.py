@@ -20,14 +20,13 @@ from prefork.settings.kinds.text import OneOf, Text
 from prefork.settings.listen import Listen
 from prefork.settings.options import options_of
 
-_NAME = re.compile(
-    r"(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-)
+# Compiled by `re` when it is first used, as others of settings: zygotes have settings, and check none.
+_NAME = r"(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 
 
 def _host_name(text: str) -> str:
     name = text.lower().removesuffix(".")
-    if len(name) > 253 or not _NAME.fullmatch(name):
+    if len(name) > 253 or not re.fullmatch(_NAME, name):
         raise ValueError('must be a host name, such as "shop.example" or "*.shop.example"')
     return name
 
