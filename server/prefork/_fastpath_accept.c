@@ -1,8 +1,6 @@
 /* From the queue of a listener to a connection that reads: `Listener.accept`, `Reception.receive` where nothing comes before HTTP, and
  * `Connections.open`. See `_fastpath.c`. */
 
-#define _GNU_SOURCE /* accept4 */
-
 #include "_fastpath.h"
 
 #include <arpa/inet.h>
