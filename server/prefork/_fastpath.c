@@ -166,6 +166,12 @@ fastpath_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
     FastPath *self = (FastPath *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
+    self->received = PyMem_RawMalloc(RECV_BYTES + COPY_BYTES);
+    if (self->received == NULL) {
+        Py_DECREF(self);
+        return PyErr_NoMemory();
+    }
+    self->copied = self->received + RECV_BYTES;
     PyObject *connection = PyDict_GetItemString(classes, "connection");
     if (take_parts(self, parts) < 0 || find_offsets(self, classes) < 0 || make_names(&self->names) < 0) {
         Py_DECREF(self);
@@ -221,6 +227,7 @@ fastpath_dealloc(FastPath *self)
     PyObject **names = (PyObject **)&self->names;
     for (size_t i = 0; i < sizeof self->names / sizeof *names; i++)
         Py_CLEAR(names[i]);
+    PyMem_RawFree(self->received);
     type->tp_free(self);
     Py_DECREF(type);
 }

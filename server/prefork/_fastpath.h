@@ -91,8 +91,9 @@ typedef struct {
     int epoll_fd;
     bool held_back; /* the last response: the kernel has it, and sends it with the end of the connection */
     bool has_own_log, has_gate, pool;
-    char received[RECV_BYTES];
-    char copied[COPY_BYTES];
+    /* Outside of the object, which is filled with zeros: most requests touch one page of it. */
+    char *received; /* RECV_BYTES */
+    char *copied;   /* COPY_BYTES */
 } FastPath;
 
 /* What `_fastpath_socket.c` has for a socket. */
