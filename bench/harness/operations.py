@@ -160,6 +160,13 @@ OPERATIONS = (
         ALL,
     ),
     Operation(
+        "memory_warm",
+        'the same with `[app] warmup = ["/"]`, which no other server has',
+        Wish("flask_app:app", workers=8, preload=True, warm=True),
+        _memory,
+        ("prefork",),
+    ),
+    Operation(
         "nothing", "ms CPU per second of an idle server, 4 workers", Wish("paths:app", workers=4), _idle, ALL
     ),
 )

@@ -34,6 +34,8 @@ class Wish:
     tls: bool = False
     preload: bool = False
     """Import the application before forking, where that is not what the server does anyway."""
+    warm: bool = False
+    """And have it answer a request before forking, where a server can."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ def _prefork(wish: Wish, at: Address) -> list[str]:
     listen = f'[{{address="{at}", tls=true}}]' if wish.tls else f'["{at}"]'
     options = ["--workers", str(wish.workers), "--threads", str(wish.threads)]
     options += ["--set", f"server.listen={listen}", "--set", "log.level=error"]
+    if wish.warm:
+        options += ["--set", 'app.warmup=["/"]']
     if wish.tls:
         options += ["--set", f"tls.certificate={at.certificate}", "--set", f"tls.key={at.key}"]
     return [sys.executable, "-m", "prefork", wish.target, *options]
