@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support import processes
 from support.counts import metrics_of, status_of, value_of
 from support.deadline import SLOWNESS, eventually
 from support.http import encode
@@ -109,11 +110,9 @@ def test_an_upgrade_goes_on_counting(serve: ServerFactory, alike: bool) -> None:
     assert server.command("reload", "--wait").returncode == 0
     before = status_of(server)
     if not alike:
-        for link in Path(f"/proc/{server.pid}/fd").iterdir():
-            if "prefork-" in str(link.readlink()) and str(link.readlink()).split()[0].endswith(
-                ("board", "metrics")
-            ):
-                fd = os.open(link, os.O_RDWR)
+        for number, name in processes.descriptors(server.pid).items():
+            if "prefork-" in name and name.split()[0].endswith(("board", "metrics")):
+                fd = os.open(f"/proc/{server.pid}/fd/{number}", os.O_RDWR)
                 os.pwrite(fd, b"\x63", 8)  # the version
                 os.close(fd)
     done = server.command("upgrade")

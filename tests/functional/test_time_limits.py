@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from support import processes
 from support.deadline import SLOWNESS, eventually
 from support.http import ConnectionEndedError, encode
 from support.server import Server, ServerFactory
@@ -41,13 +41,7 @@ def limited(request: pytest.FixtureRequest, serve: ServerFactory) -> Iterator[ob
 
 def sockets_of(pid: int) -> int:
     """How many sockets a process holds."""
-    found = 0
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            found += str(entry.readlink()).startswith("socket:")
-        except FileNotFoundError:  # closed while we looked
-            continue
-    return found
+    return sum(name.startswith("socket:") for name in processes.descriptors(pid).values())
 
 
 def test_half_a_head_gets_408(limited) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from support import processes
 from support.certificates import Authority, Pair, lock
 from support.deadline import DEADLINE_S, SLOWNESS, eventually
 from support.http import Connection
@@ -447,7 +448,7 @@ def test_a_key_that_only_root_can_read(
     with connect(server, trusting(authority)) as connection:
         assert f"uid=({NOBODY}, {NOBODY}, {NOBODY})" in connection.get("/").text
     for pid in server.workers():
-        open_files = {str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()}
+        open_files = set(processes.descriptors(pid).values())
         assert not [name for name in open_files if "prefork-tls" in name or "prefork-boot" in name]
 
 

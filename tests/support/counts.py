@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from prefork.ipc import appmetrics
 from prefork.ipc.appmetrics import Family
 from prefork.ipc.status import Status, decode_status
+from support import processes
 from support.server import Server
 
 
@@ -20,9 +20,9 @@ def status_of(server: Server) -> Status:
 
 def metrics_of(server: Server) -> dict[str, Family]:
     """What its application has counted, read from the master's own descriptor."""
-    for link in Path(f"/proc/{server.pid}/fd").iterdir():
-        if "prefork-metrics" in str(link.readlink()):
-            fd = os.open(link, os.O_RDONLY)
+    for number, name in processes.descriptors(server.pid).items():
+        if "prefork-metrics" in name:
+            fd = os.open(f"/proc/{server.pid}/fd/{number}", os.O_RDONLY)
             try:
                 return {family.name: family for family in appmetrics.read(fd)}
             finally:
