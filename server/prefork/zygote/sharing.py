@@ -27,8 +27,9 @@ it is another way (PYTHONMALLOC, another interpreter), nothing is filled."""
 _MOST_POOLS = 1024
 """Pools of one size that are looked at: 16 MiB. A bound, for an application of any size."""
 
-_ALMOST = 4
-"""Integers that this module itself works with may lie in the same pool."""
+_ALMOST, _SURE = 8, 2
+"""Integers that this module works with come and go where its objects of that size lie. So a pool that has no more than 8 others
+is new if the last two were like that (one alone may be old, with little left in it), and so few in another pool do not count."""
 
 _LARGEST_GAP_BYTES = 64 * 1024
 _LARGEST_CACHED_BYTES = 1032
@@ -84,19 +85,22 @@ def fill_class(size: int, make: Callable[[int], object] | None = None) -> list[o
 
     A pool in which nothing but our own objects lies is new: there are no more gaps, and that one is given back."""
     make = make or _maker(size)
-    whole = (_POOL_BYTES - _POOL_HEAD_BYTES) // size - _ALMOST
+    capacity = (_POOL_BYTES - _POOL_HEAD_BYTES) // size
     blocks: list[object] = []
-    pool, in_pool = -1, 0
-    for _ in range(_MOST_POOLS * whole):
+    pool, in_pool, almost = -1, 0, 0
+    for _ in range(_MOST_POOLS * capacity):
         block = make(size)
         here, at = divmod(id(block), _POOL_BYTES)
         if (at - _POOL_HEAD_BYTES) % size:
             break
         blocks.append(block)
-        in_pool = in_pool + 1 if here == pool else 1
-        pool = here
-        if in_pool == whole:
-            del blocks[-whole:]
+        if here != pool:
+            if in_pool > _ALMOST:
+                almost = almost + 1 if in_pool >= capacity - _ALMOST else 0
+            pool, in_pool = here, 0
+        in_pool += 1
+        if in_pool == capacity or (in_pool == capacity - _ALMOST and almost == _SURE):
+            del blocks[-in_pool:]
             return blocks
     return []  # no pools, or more than all that can be meant
 
