@@ -27,9 +27,12 @@ def test_more_workers_while_clients_wait(deployed: Deployed, gate: Gate) -> None
     server = deployed(settings={"workers": {"count": {"min": 1, "max": 3}}}, body=WAITS)
     assert len(server.workers()) == 1
     with ExitStack() as stack:
-        connections = [stack.enter_context(server.connect()) for _ in range(4)]
-        for connection in connections:
+        connections = []
+        for _ in range(4):
+            connection = stack.enter_context(server.connect())
+            # Before the next comes: a worker that has nothing to do yet would accept them all, and answer them one by one.
             connection.send(f"GET /gate{gate.path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            connections.append(connection)
         server.wait_for_event("scaled", by="load", workers=3)
         assert len(server.wait_for_workers(3)) == 3
         gate.open(4)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from prefork.master import courtesy
 from prefork.master.wayback import way_back_from_here
 from support.deadline import SLOWNESS, eventually
 from support.server import Server, ServerFactory
@@ -77,6 +78,29 @@ def test_the_zygote_of_a_reload_has_come_back(server: Server) -> None:
     assert os.sched_getscheduler(zygote) == os.SCHED_OTHER
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_worker_beside_others_is_as_usual_when_it_accepts(
+    serve: ServerFactory, tmp_path: Path, threads: int
+) -> None:
+    """Each worker imports the application; with threads, one of those answers."""
+    (tmp_path / "policies.py").write_text(APP)
+    app = {"path": [str(tmp_path)], "preload": "never"}
+    server = serve("policies:app", workers=2, threads=threads, settings={"app": app})
+    assert policies(server) == [os.SCHED_OTHER, os.SCHED_OTHER]
+    gen = server.reload()
+    server.wait_for_workers(2, gen=gen)
+    for _ in range(4):
+        at_import, serving = policies(server)
+        assert at_import in {BESIDE_OTHERS, os.SCHED_OTHER}
+        assert serving == os.SCHED_OTHER
+    before = server.wait_for_workers(2)
+    assert server.command("recycle").returncode == 0
+    eventually(lambda: not before.keys() & server.workers().keys(), "new workers")
+    server.wait_for_workers(2)
+    threads_of = [tid for pid in server.workers() for tid in courtesy._threads(pid)]
+    assert {os.sched_getscheduler(tid) for tid in threads_of} == {os.SCHED_OTHER}
+
+
 @pytest.fixture
 def control(tmp_path: Path) -> Iterator[socket.socket]:
     """A control socket on which nobody answers."""
@@ -106,27 +130,15 @@ def test_the_command_of_a_planned_operation_steps_back_but_not_for_long(
         assert command.returncode == 1
 
 
-def test_a_command_steps_back_before_it_imports_what_it_takes() -> None:
+def test_to_step_back_imports_next_to_nothing_and_leaves_no_alarm() -> None:
+    """Python takes the handlers away when it ends: the signal would end the process then."""
     code = (
-        "import os, sys; from prefork.cli.considerate import step_back\n"
-        "with step_back(sys.argv[1:]): print(os.sched_getscheduler(0), 'msgspec' in sys.modules)"
-    )
-    said = [
-        subprocess.run([sys.executable, "-c", code, word], capture_output=True, text=True, check=True).stdout
-        for word in ("reload", "rollback")
-    ]
-    assert said == [f"{BESIDE_OTHERS} False\n", f"{os.SCHED_OTHER} False\n"]
-
-
-def test_the_signal_that_it_comes_back_by_does_not_come_when_it_is_over() -> None:
-    """Python takes the handlers away when it ends."""
-    code = (
-        "import signal, sys; from prefork.cli.considerate import step_back\n"
-        "with step_back(['reload']): pass\n"
-        "print(signal.getitimer(signal.ITIMER_REAL)[0])"
+        "import os, signal, sys; from prefork.cli.considerate import stepped_back\n"
+        "with stepped_back(): print(os.sched_getscheduler(0), 'msgspec' in sys.modules)\n"
+        "print(os.sched_getscheduler(0), signal.getitimer(signal.ITIMER_REAL)[0])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert float(done.stdout) == 0.0
+    assert done.stdout == f"{BESIDE_OTHERS} False\n{os.SCHED_OTHER} 0.0\n"
 
 
 def test_nobody_elses_process_steps_back() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from prefork.variables import HANDOVER
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,13 +22,11 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         hold_signals()
     given = sys.argv[1:] if argv is None else argv
     if not _may_serve(given):
-        if argv is None and given:
-            from prefork.cli.considerate import step_back
-
-            with step_back(given):
-                _import_and_run(given)
-        _import_and_run(given)
+        _run_command(given, alone=argv is None)
     from prefork.master.newborn import bear_ahead, forget_ahead
+
+    if argv is None and HANDOVER in os.environ:
+        _import_beside_the_workers()
 
     # Before everything else is imported too: the zygote imports as much, and both do it at the same time.
     bear_ahead()
@@ -37,6 +37,29 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         sys.exit(130)
     finally:
         forget_ahead()
+
+
+def _run_command(argv: Sequence[str], *, alone: bool) -> NoReturn:
+    """`alone`: in a process that is there for nothing else."""
+    from prefork.cli.considerate import PLANNED, stepped_back
+
+    if alone and argv and argv[0] in PLANNED:
+        with stepped_back():
+            _import_and_run(argv)
+    _import_and_run(argv)
+
+
+def _import_beside_the_workers() -> None:
+    """The pool serves, and waits for nothing: another program was this process until a moment ago."""
+    from prefork.cli.considerate import stepped_back
+
+    with stepped_back():
+        _import_msgspec()
+        import prefork.cli.entry
+        import prefork.cli.run
+        import prefork.master.resuming
+        import prefork.master.startup
+        import prefork.master.supervising  # noqa: F401
 
 
 def _import_and_run(argv: Sequence[str]) -> NoReturn:

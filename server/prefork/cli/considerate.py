@@ -1,7 +1,7 @@
 """A planned operation waits behind the requests, with its command too.
 
-Owns: which commands step back, and for how long. Runs in: cli, before anything else is imported. Must not know: what the
-commands do.
+Owns: which commands step back, and for how long. Runs in: cli, before anything else is imported; and a program that goes on where
+another has left off (upgrade) while it imports. Must not know: what the commands do.
 
 A command's own start takes 60 ms of processor, beside workers that are woken a thousand times a second; the server does as much
 for its own processes (`master/courtesy.py`). On a machine that has nothing to spare the command gets its share after `MOST_S`.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from prefork.master.wayback import way_back_from_here
@@ -23,9 +23,9 @@ PLANNED = frozenset({"reload", "recycle", "upgrade"})
 
 
 @contextmanager
-def step_back(argv: Sequence[str]) -> Iterator[None]:
-    """Within: if the command is one of those, and where there is a way back. For a process that does nothing else."""
-    if argv[0] not in PLANNED or os.sched_getscheduler(0) != os.SCHED_OTHER or not way_back_from_here(True):
+def stepped_back() -> Iterator[None]:
+    """Within, where there is a way back. For a process that does nothing else meanwhile."""
+    if os.sched_getscheduler(0) != os.SCHED_OTHER or not way_back_from_here(True):
         yield
         return
     signal.signal(signal.SIGALRM, _come_back)
@@ -38,6 +38,7 @@ def step_back(argv: Sequence[str]) -> Iterator[None]:
     finally:
         # While Python ends it has no handlers any more: then the signal would end the process with a code of its own.
         signal.setitimer(signal.ITIMER_REAL, 0)
+        _come_back()
 
 
 def _come_back(*_signal: object) -> None:

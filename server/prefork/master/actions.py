@@ -32,6 +32,8 @@ class SpawnWorker(msgspec.Struct, frozen=True):
     worker: int
     slot: int
     generation: int
+    beside: bool = False
+    """Somebody serves in that slot until it does, and need not leave soon."""
 
 
 class DrainWorker(msgspec.Struct, frozen=True):

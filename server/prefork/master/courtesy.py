@@ -1,7 +1,7 @@
 """Whoever imports while others serve gets the processor when nobody else wants it.
 
-Owns: which processes step back (the zygote of a reload, the trial of an upgrade), and when they come back. Runs in: master. Must
-not know: generations, why a process was started.
+Owns: which processes step back (the zygote of a reload, the trial of an upgrade, and workers until they accept if somebody serves
+in their place meanwhile), and when they come back. Runs in: master. Must not know: generations, why a process was started.
 
 An import takes a processor for whole slices of the scheduler, and a worker that is woken meanwhile waits for the end of one: 3 to
 4 ms instead of 0.1. A process under SCHED_IDLE is set aside at once (sched(7)). Where there is no way back from that (see
@@ -26,6 +26,10 @@ LOOK_EVERY_S = 0.5
 GETS_ON = 0.3
 """The share of a processor with which a process goes on stepping back. An import that waits for something else has less as well,
 and is in nobody's way."""
+
+
+_LOOKS = 5
+"""How often one is looked for that was started meanwhile, by one that had not come back yet."""
 
 
 class _Guest(msgspec.Struct):
@@ -54,12 +58,16 @@ class Courtesy:
         """This child of ours, and what it starts, waits until nobody else wants the processor."""
         if os.sched_getscheduler(0) != os.SCHED_OTHER or not self._way_back(same_user):
             return
-        try:
-            os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
-        except OSError:
-            # Forbidden by a filter of system calls, say.
-            return
-        self._guests[pid] = _Guest(self._clock() + LOOK_EVERY_S, _cpu_s(pid))
+        if pid not in self._guests:
+            # It may be forbidden by a filter of system calls, say.
+            with contextlib.suppress(OSError):
+                os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
+            self.adopt(pid)
+
+    def adopt(self, pid: int) -> None:
+        """It may have been started by one that has stepped back: then it has, too."""
+        if os.sched_getscheduler(0) == os.SCHED_OTHER and _has_stepped_back(pid):
+            self._guests[pid] = _Guest(self._clock() + LOOK_EVERY_S, _cpu_s(pid))
 
     def come_back(self, pid: int) -> None:
         """It is needed now, with all that it has started. Harmless for others.
@@ -116,7 +124,20 @@ def _has_stepped_back(pid: int) -> bool:
 
 
 def _put_back(pid: int) -> None:
-    if _has_stepped_back(pid):
-        # It may go in between.
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
+    """With all its threads: each is scheduled by itself, and starts others like itself."""
+    for _ in range(_LOOKS):
+        tids = [tid for tid in _threads(pid) if _has_stepped_back(tid)]
+        if not tids:
+            return
+        for tid in tids:
+            # It may go in between.
+            with contextlib.suppress(OSError):
+                os.sched_setscheduler(tid, os.SCHED_OTHER, os.sched_param(0))
+
+
+def _threads(pid: int) -> list[int]:
+    try:
+        return sorted(int(path.name) for path in Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        # It has gone.
+        return []

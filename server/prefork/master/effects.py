@@ -93,7 +93,7 @@ class Effects:
             case actions.ExecuteProgram():
                 return [self._upgrade.execute(self._last_orders)]
             case actions.Commit():
-                self._generations.commit(action.generation)
+                self._commit(action.generation)
             case actions.Abort():
                 self._generations.abort(action.generation)
             case actions.Forget():
@@ -101,6 +101,17 @@ class Effects:
             case actions.Finish():
                 pass
         return ()
+
+    def notice(self, event: events.Event) -> None:
+        """It has happened, and the state says so."""
+        if isinstance(event, events.WorkerForked | events.WorkerAccepts):
+            worker = self._pool.workers.get(event.worker)
+            if worker is None or worker.pid is None:
+                return
+            if worker.is_booting:
+                self.courtesy.adopt(worker.pid)
+            else:
+                self.courtesy.come_back(worker.pid)
 
     def trial_output(self) -> str:
         """What the trial of a new program said."""
@@ -118,6 +129,12 @@ class Effects:
             for channel in channels:
                 if channel is not None:
                     channel.send(message, fds)
+
+    def _commit(self, generation: int) -> None:
+        zygote = self._pool.generations[generation].zygote_pid
+        if zygote is not None:
+            self.courtesy.come_back(zygote)
+        self._generations.commit(generation)
 
     def _begin_reload(self) -> events.Event:
         started = self._generations.reload()
@@ -139,8 +156,10 @@ class Effects:
     def _spawn(self, action: actions.SpawnWorker) -> list[events.Event]:
         zygote = self._links.zygotes.get(action.generation)
         pid = self._pool.generations[action.generation].zygote_pid
-        if pid is not None:
-            # Workers inherit how it is scheduled.
+        if pid is not None and action.beside:
+            # Workers inherit how it is scheduled, until they accept.
+            self.courtesy.step_back(pid, same_user=self._generations.is_our_user(action.generation))
+        elif pid is not None:
             self.courtesy.come_back(pid)
         ours, theirs = Channel.pair()
         row = self._generations.row_for(action.worker, action.slot, action.generation)

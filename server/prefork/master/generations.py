@@ -102,6 +102,10 @@ class Generations:
             resources.worker_count, limits, launched.pid, restart, resources.identity.is_current
         )
 
+    def is_our_user(self, number: int) -> bool:
+        """Whether its zygote and its workers run as the user that we are."""
+        return self._resources[number].identity.is_current
+
     def reload(self) -> GenerationStarted | StartRefused:
         """Settings are read, checked and compared; what is new is opened; a zygote starts. Or nothing of it."""
         self.log.info("reload_started", gen=self._pool.next_generation)

@@ -288,7 +288,8 @@ def _fill_slots(pool: Pool, now: float) -> Iterator[Action]:
         else:
             continue
         if generation is not None:
-            yield SpawnWorker(worker_id, number, generation)
+            beside = bool(accepting) and not any(worker.urgent for worker in accepting)
+            yield SpawnWorker(worker_id, number, generation, beside)
             worker_id += 1
 
 

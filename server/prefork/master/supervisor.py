@@ -252,7 +252,10 @@ class Supervisor:
 
     def _happened(self, events: Iterable[Event]) -> None:
         for event in events:
-            for note in apply(self._pool, event, self._clock()):
+            notes = apply(self._pool, event, self._clock())
+            # Before it is told: who serves is scheduled as it should be.
+            self._effects.notice(event)
+            for note in notes:
                 self._tell(note)
 
     def _tell(self, note: Note) -> None:

@@ -101,6 +101,33 @@ def test_nobody_steps_back_without_a_way_back(child: subprocess.Popen[bytes]) ->
 
 
 @needs_way
+def test_all_threads_come_back() -> None:
+    code = (
+        "import threading, time\n"
+        "for _ in range(3): threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+        "print(flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            tids = courtesy._threads(process.pid)
+            assert len(tids) == 4
+            for tid in tids:
+                os.sched_setscheduler(tid, os.SCHED_IDLE, os.sched_param(0))
+            one = Courtesy(Clock(), lambda _same_user: True)
+            one.adopt(process.pid)
+            assert one.deadline is not None
+            one.come_back(process.pid)
+            assert {os.sched_getscheduler(tid) for tid in tids} == {os.SCHED_OTHER}
+            assert one.deadline is None
+            one.adopt(process.pid)
+            assert one.deadline is None
+        finally:
+            process.kill()
+
+
+@needs_way
 def test_who_is_needed_comes_back_with_what_it_has_started(child: subprocess.Popen[bytes]) -> None:
     one = stepped_back(child, Clock())
     one.come_back(child.pid)

@@ -8,7 +8,7 @@ import msgspec.structs
 import pytest
 
 from prefork.master import events, recycling
-from prefork.master.actions import DrainWorker, KillWorker, MeasureMemory
+from prefork.master.actions import DrainWorker, KillWorker, MeasureMemory, SpawnWorker
 from prefork.master.plan import next_deadline
 from prefork.master.state import STABLE_AFTER_S, Limits
 from unit.master.simulation import LIMITS, Simulation
@@ -39,6 +39,21 @@ def test_a_worker_that_served_enough_goes_when_its_replacement_accepts() -> None
     assert drained(sim) == [DrainWorker(2, "max_requests = 5")]
     sim.settle()
     assert sim.accepting() == {1: [1], 2: [1], 3: [1]}
+
+
+def test_who_is_replaced_while_it_serves_has_time_and_who_is_gone_has_not() -> None:
+    def asked() -> list[bool]:
+        return [each.beside for each in sim.done if isinstance(each, SpawnWorker)]
+
+    sim = make(2)
+    assert asked() == [False, False]
+    sim.advance(10)
+    wear_out(sim, 1)
+    assert asked() == [False, False, True]
+    sim.accepts(sim.booting()[0])
+    sim.settle()
+    sim.worker_gives_up(2)
+    assert asked()[3:] == [False]
 
 
 def test_the_next_one_waits_until_the_one_before_has_left() -> None:
