@@ -6,13 +6,19 @@ import json
 from collections import Counter
 from contextlib import ExitStack
 
+import pytest
+
 from support.server import ServerFactory
 
 WORKERS, CONNECTIONS = 4, 64
 
 
-def test_connections_that_come_one_by_one(serve: ServerFactory) -> None:
-    server = serve("probe:app", workers=WORKERS)
+@pytest.mark.parametrize("before", [WORKERS, 1])
+def test_connections_that_come_one_by_one(serve: ServerFactory, before: int) -> None:
+    """Also of a pool that began with one worker, which nobody told that it has siblings now."""
+    server = serve("probe:app", workers=before)
+    assert server.command("scale", str(WORKERS)).returncode == 0
+    server.wait_for_workers(WORKERS)
     with ExitStack() as stack:
         found: Counter[str] = Counter()
         for _ in range(CONNECTIONS):

@@ -97,11 +97,8 @@ class Acceptor:
     ) -> None:
         """`share`: how many new connections it takes at once from each listener while its threads are never free. As many as it
         has threads: of several workers in that state each takes what it can do, and newcomers wait no longer than others.
-        `alone`: it has no siblings to share new connections with (but for a moment, when it is replaced), and takes so many
-        whenever it has had no time to look."""
+        `alone`: it has no siblings to share new connections with, and takes so many whenever it has had no time to look."""
         self._alone = alone
-        self._shares = baton_fd is not None and not alone
-        self._ahead = self._pass_baton if self._shares else None
         self._step_back_s = step_back_s
         self._share = share
         self._loop = loop
@@ -143,7 +140,7 @@ class Acceptor:
         self._loop.forget(self)
         try:
             for fd, door in self._doors.items():
-                self._loop.add(fd, LISTEN, self._callback(door), ahead=self._ahead)
+                self._loop.add(fd, LISTEN, self._callback(door), ahead=self._pass_baton)
             if self._baton_fd is not None:
                 self._loop.add(self._baton_fd, LISTEN, self._take_baton)
         except OSError as error:
@@ -241,7 +238,7 @@ class Acceptor:
                 self._taken += 1
                 if self._executor.saturated:
                     break
-            if self._taken >= STEP_BACK_AFTER and self._shares and self._listening:
+            if self._taken >= STEP_BACK_AFTER and self._baton_fd is not None and self._listening:
                 self._step_back(door)
 
     def _step_back(self, door: Door) -> None:
@@ -259,7 +256,7 @@ class Acceptor:
         fd = door.sock.fileno()
         self._loop.remove(fd)
         try:
-            self._loop.add(fd, LISTEN, self._callback(door), ahead=self._ahead)
+            self._loop.add(fd, LISTEN, self._callback(door), ahead=self._pass_baton)
         except OSError as error:
             self._cannot_accept(error)
             self._rest()

@@ -294,19 +294,6 @@ def test_when_many_come_at_once_the_others_have_a_moment(clock: FakeClock) -> No
         front.close()
 
 
-def test_who_is_alone_steps_back_for_nobody() -> None:
-    with station(hello, clock=FakeClock(), maximum=100) as made:
-        front = Front(made, 4, alone=True, step_back_s=0.001)
-        try:
-            front.acceptor.resume()
-            for _ in range(30):
-                front.connect()
-            until_accepted(front, 30)
-            assert front.batons() == 0, "neither for the others' turn, nor because there was other work"
-        finally:
-            front.close()
-
-
 # Out of descriptors ---------------------------------------------------------------------------------------------------
 
 
