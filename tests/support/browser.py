@@ -79,7 +79,10 @@ class Browser:
         return [entry["message"] for entry in self._driver.get_log("browser")]
 
     def picture(self, path: Path) -> None:
-        """The whole page, as a PNG."""
+        """The whole page, as a PNG, once nothing on it is on its way to another colour any more."""
+        self.run_async(
+            "const done = arguments[0]; Promise.allSettled(document.getAnimations().map(a => a.finished)).then(() => done())"
+        )
         width, height = self.run("return [innerWidth, document.documentElement.scrollHeight]")
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
         shot = self._driver.execute_cdp_cmd(
