@@ -12,7 +12,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support.deadline import DEADLINE_S, SLOWNESS, Deadline
+import psutil
+import pytest
+
+from support.deadline import DEADLINE_S, SLOWNESS, Deadline, eventually
 from support.gate import Gate
 from support.http import encode
 from support.processes import is_alive
@@ -384,3 +387,60 @@ def test_stop_fast_does_not_wait(serve: ServerFactory, gate: Gate) -> None:
         server.wait_for_log("at the gate", after=mark)
         assert server.command("stop", "--fast").returncode == 0
     assert server.wait() == 0
+
+
+# output that goes nowhere -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words", [("--version",), ("config", "--help"), ("init", "--help"), ("reload", "--help")]
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_one_line(words: tuple[str, ...], unbuffered: str) -> None:
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    argv = [sys.executable, "-m", "prefork", *words]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            argv, stdout=full, stderr=subprocess.PIPE, env=environment, text=True, check=False
+        )
+    if "--help" in words and unbuffered:
+        # argparse does not look whether its help has been written.
+        assert (done.returncode, done.stderr) == (0, "")
+        return
+    assert done.returncode == 1
+    assert done.stderr == "prefork: the output cannot be written: No space left on device\n"
+
+
+def test_streams_that_are_closed_are_streams_to_nowhere() -> None:
+    """The lowest number that is free is the next descriptor's: a socket would be standard output."""
+    argv = [sys.executable, "-m", "prefork", "--version"]
+    done = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *argv], check=False)
+    assert done.returncode == 0
+
+
+def test_a_server_without_streams_has_none_of_its_sockets_in_their_place(tmp_path: Path) -> None:
+    path = tmp_path / "server.sock"
+    argv = [sys.executable, "-m", "prefork", "probe:app", "--bind", f"unix:{path}", "--workers", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "apps")}
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *argv]
+    with subprocess.Popen(closed, env=environment, cwd=tmp_path) as server:
+        try:
+            eventually(lambda: answers(path), "an answer", deadline_s=DEADLINE_S * SLOWNESS)
+            family = [server.pid, *(child.pid for child in psutil.Process(server.pid).children())]
+            streams = {
+                Path(f"/proc/{pid}/fd/{fd}").readlink().as_posix() for pid in family for fd in range(3)
+            }
+            assert streams == {"/dev/null"}
+        finally:
+            server.terminate()
+            assert server.wait(DEADLINE_S * SLOWNESS) == 0
+
+
+def answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(path))
+        except OSError:
+            return False
+        client.sendall(encode("GET", "/"))
+        return client.recv(65536).startswith(b"HTTP/1.1 200")

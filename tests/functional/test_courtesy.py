@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import prefork
 from prefork.master import courtesy
 from prefork.master.wayback import way_back_from_here
 from support.deadline import SLOWNESS, eventually
@@ -131,14 +132,33 @@ def test_the_command_of_a_planned_operation_steps_back_but_not_for_long(
 
 
 def test_to_step_back_imports_next_to_nothing_and_leaves_no_alarm() -> None:
-    """Python takes the handlers away when it ends: the signal would end the process then."""
+    """What is imported before is in the way of others; and an alarm would end the process while Python ends, which takes the
+    handlers away first."""
     code = (
-        "import os, signal, sys; from prefork.cli.considerate import stepped_back\n"
-        "with stepped_back(): print(os.sched_getscheduler(0), 'msgspec' in sys.modules)\n"
-        "print(os.sched_getscheduler(0), signal.getitimer(signal.ITIMER_REAL)[0])"
+        "import os, sys; before = set(sys.modules); from prefork.cli.considerate import step_back\n"
+        "print(*sorted(name for name in set(sys.modules) - before if not name.startswith('prefork')))\n"
+        "come_back = step_back(); print(os.sched_getscheduler(0))\n"
+        "come_back(); import signal; print(os.sched_getscheduler(0), signal.getitimer(signal.ITIMER_REAL)[0])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == f"{BESIDE_OTHERS} False\n{os.SCHED_OTHER} 0.0\n"
+    # Without what a virtual environment imports for its packages.
+    environment = {**os.environ, "PYTHONPATH": str(Path(prefork.__file__).parents[1])}
+    argv = [sys.executable, "-S", "-c", code]
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == f"__future__ resource\n{BESIDE_OTHERS}\n{os.SCHED_OTHER} 0.0\n"
+
+
+@pytest.mark.parametrize(("target", "code"), [("/dev/null", 0), ("/dev/full", 1), ("-", 0)])
+def test_the_command_of_a_planned_operation_ends_as_others_do(
+    serve: ServerFactory, target: str, code: int
+) -> None:
+    """Python has not been taken apart then, and yet nothing is kept back."""
+    server = serve("whoami:app")
+    with open("/dev/null" if target == "-" else target, "w") as out:
+        argv = [sys.executable, "-m", "prefork", "recycle", "-c", str(server.config)]
+        if target == "-":
+            argv = ["sh", "-c", 'exec "$@" >&-', "sh", *argv]
+        done = subprocess.run(argv, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
 
 
 def test_nobody_elses_process_steps_back() -> None:

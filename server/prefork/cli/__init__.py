@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
+_STDOUT, _STDERR = 1, 2
+
+
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command in `argv` (default: that of the process) and end the process with its exit code."""
+    _have_all_streams()
     if os.getpid() == 1:
         from prefork.cli.first import hold_signals
 
@@ -39,27 +43,51 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         forget_ahead()
 
 
+def _have_all_streams() -> None:
+    """The standard streams that whoever started this process has closed lead nowhere.
+
+    A socket or a log would come to be where "standard output" is written otherwise: open(2) takes the lowest number that is free.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    if sys.stdout is None:
+        sys.stdout = open(_STDOUT, "w")  # noqa: SIM115 - for the life of the process
+    if sys.stderr is None:
+        sys.stderr = open(_STDERR, "w")  # noqa: SIM115
+
+
 def _run_command(argv: Sequence[str], *, alone: bool) -> NoReturn:
     """`alone`: in a process that is there for nothing else."""
-    from prefork.cli.considerate import PLANNED, stepped_back
+    from prefork.cli.considerate import PLANNED, leave, step_back
 
     if alone and argv and argv[0] in PLANNED:
-        with stepped_back():
-            _import_and_run(argv)
+        come_back = step_back()
+        try:
+            _import_msgspec()
+            from prefork.cli.entry import run
+
+            code = run(argv)
+        finally:
+            come_back()
+        leave(code)
     _import_and_run(argv)
 
 
 def _import_beside_the_workers() -> None:
     """The pool serves, and waits for nothing: another program was this process until a moment ago."""
-    from prefork.cli.considerate import stepped_back
+    from prefork.cli.considerate import step_back
 
-    with stepped_back():
+    come_back = step_back()
+    try:
         _import_msgspec()
         import prefork.cli.entry
         import prefork.cli.run
         import prefork.master.resuming
         import prefork.master.startup
         import prefork.master.supervising  # noqa: F401
+    finally:
+        come_back()
 
 
 def _import_and_run(argv: Sequence[str]) -> NoReturn:

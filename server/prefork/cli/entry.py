@@ -8,6 +8,7 @@ This is the only module that ends the process.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -25,6 +26,9 @@ EXIT_USAGE = 2
 """As argparse and the shells have it."""
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 """As a shell reports a process that SIGINT ended."""
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What write(2) says of a disk that is full or broken. Files that a command makes have errors of their own."""
 
 INTRO = """\
 prefork serves a WSGI application with a pool of processes.
@@ -58,10 +62,12 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run the command in `argv`; whatever goes wrong becomes lines on stderr and an exit code."""
+    """Run the command in `argv`, and write out all it says; whatever goes wrong becomes lines on stderr and an exit code."""
     try:
-        code = _dispatch(argv)
-        sys.stdout.flush()
+        try:
+            return _dispatch(argv)
+        finally:
+            sys.stdout.flush()
     except UsageError as error:
         _complain(f"{error} (try: {error.help_command})")
         return EXIT_USAGE
@@ -71,10 +77,20 @@ def run(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader left (`prefork config | head`). Python flushes stdout once more at exit, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader left (`prefork config | head`).
+        _write_nowhere()
         return EXIT_FAILURE
-    return code
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        _complain(f"the output cannot be written: {error.strerror}")
+        _write_nowhere()
+        return EXIT_FAILURE
+
+
+def _write_nowhere() -> None:
+    """Python writes what is left once more at exit, and would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(text: str) -> None:
