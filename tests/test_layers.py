@@ -76,8 +76,8 @@ RULES = Rules(
         ),
         Reserved(
             frozenset({"os._exit"}),
-            frozenset({"zygote", "dev.processes"}),
-            "only a freshly forked child leaves without running the parent's exit handlers",
+            frozenset({"cli.considerate", "zygote", "dev.processes"}),
+            "only a freshly forked child leaves without running the parent's exit handlers, and a command that has none",
         ),
         Reserved(
             frozenset(

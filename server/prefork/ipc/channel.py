@@ -153,6 +153,10 @@ class Channel:
         poll.register(self._sock, select.POLLIN)
         return bool(poll.poll(None if timeout_s is None else max(0.0, timeout_s) * 1000))
 
+    def detach(self) -> int:
+        """Give the descriptor away."""
+        return self._sock.detach()
+
     def close(self) -> None:
         """Close this end. May be called again."""
         self._sock.close()

@@ -26,6 +26,19 @@ class Message(msgspec.Struct, frozen=True, tag_field="type", kw_only=True):
 # master -> zygote ---------------------------------------------------------------------------------------------
 
 
+class BearSpare(Message, frozen=True, tag="bear_spare"):
+    """Before `Begin`: fork one that waits for a `Begin` of its own. The packet carries its end of its channel."""
+
+    title: str
+    """What it is called until then."""
+
+
+class SpareBorn(Message, frozen=True, tag="spare_born"):
+    """The first word of a spare zygote to the master."""
+
+    pid: int
+
+
 class Begin(Message, frozen=True, tag="begin"):
     """The first that a zygote hears. The packet carries descriptors, in the order of `targets`: each is to have that number."""
 
@@ -195,6 +208,8 @@ class StatusGiven(Message, frozen=True, tag="status_given"):
 
 AnyMessage = (
     Begin
+    | BearSpare
+    | SpareBorn
     | Spawn
     | Exit
     | RunHook

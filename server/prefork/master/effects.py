@@ -79,7 +79,7 @@ class Effects:
             case actions.BeginReload():
                 return [self._begin_reload()]
             case actions.BeginRestart():
-                return [self._generations.restart()]
+                return [self._restart()]
             case actions.BeginRollback():
                 return [self._generations.rollback(action.generation)]
             case actions.EndDrain():
@@ -140,6 +140,13 @@ class Effects:
         started = self._generations.reload()
         if isinstance(started, events.GenerationStarted) and self._pool.active is not None:
             self.courtesy.step_back(started.zygote_pid, same_user=started.same_user)
+        return started
+
+    def _restart(self) -> events.Event:
+        started = self._generations.restart()
+        if isinstance(started, events.GenerationStarted):
+            # A spare one may have been forked by one that had stepped back.
+            self.courtesy.come_back(started.zygote_pid)
         return started
 
     def _try_upgrade(self) -> events.Event:

@@ -24,6 +24,7 @@ from prefork.master.links import Links
 from prefork.master.logfiles import LogFiles
 from prefork.master.processes import Processes
 from prefork.master.resources import LoadSettings, Resources
+from prefork.master.spare import Spare
 from prefork.master.stacks import Stacks
 from prefork.master.state import Failure, Limits, Pool
 from prefork.net.listeners import Keeper, Listener, bind_all
@@ -51,6 +52,7 @@ class Generations:
         self._load_settings = load_settings
         self._resources: dict[int, Resources] = {}
         self.files = files
+        self._spare = Spare()
         self.in_force = first
         self.log = log
         self.baton_fd = baton_fd
@@ -83,6 +85,8 @@ class Generations:
             scoreboard_fd=self.board.fd,
             metrics=(self.metrics.fd, self.region_for(ZYGOTE | number, 0, number)),
             tls=None if resources.tls is None else resources.tls.material,
+            # A server that is never reloaded does not pay for it.
+            spare=None if self._pool.active is None else self._spare,
         )
         resources.stacks = launched.stacks
         self._resources[number] = resources
@@ -248,6 +252,7 @@ class Generations:
 
     def close(self) -> None:
         """The end of the server: no socket file stays."""
+        self._spare.end()
         for resources in (self.in_force, *self._resources.values()):
             for listener in resources.all_listeners:
                 listener.unlink_and_close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -20,6 +20,7 @@ from prefork.ipc.channel import MAX_FDS, Channel
 from prefork.ipc.messages import Begin
 from prefork.master.newborn import BLOCKED, Newborn, bear, forget_ahead, take_ahead
 from prefork.master.processes import Processes
+from prefork.master.spare import Spare
 from prefork.master.stacks import Stacks
 from prefork.net.material import Material
 from prefork.settings.model import Settings
@@ -67,11 +68,20 @@ def launch(
     metrics: tuple[int, int] | None = None,
     tls: Material | None = None,
     trial: bool = False,
+    spare: Spare | None = None,
 ) -> Launched:
-    """Start the zygote of a generation. `metrics`: a memfd, and where in it the zygote counts. Raises BootError (stage "python")
-    if that fails."""
-    newborn = _born(processes, settings, identity)
+    """Start the zygote of a generation. `metrics`: a memfd, and where in it the zygote counts. `spare`: it may come from there,
+    and keeps another one. Raises BootError (stage "python") if that fails."""
+    environment = _environment(settings, identity)
+    if settings.app.python is not None or settings.dev.enabled:
+        spare = None
+    newborn = spare.take(environment) if spare is not None else None
+    if newborn is None:
+        newborn = _born(processes, settings, identity, environment)
     channel = Channel.from_fd(newborn.channel_fd)
+    if spare is not None:
+        name = settings.server.name
+        spare.ask(channel, environment, f"prefork: spare [{name}]" if name else "prefork: spare")
     stacks = Stacks.create()
     metrics_fd, metrics_at = metrics if metrics is not None else (None, -1)
     boot = Boot(
@@ -110,9 +120,10 @@ def launch(
     return Launched(newborn.pid, channel, stacks)
 
 
-def _born(processes: Processes, settings: Settings, identity: Identity) -> Newborn:
+def _born(
+    processes: Processes, settings: Settings, identity: Identity, environment: Mapping[str, str]
+) -> Newborn:
     """The interpreter, which imports prefork by itself. Raises BootError."""
-    environment = _environment(settings, identity)
     python = settings.app.python
     ahead = take_ahead(environment) if python is None else None
     if ahead is not None:

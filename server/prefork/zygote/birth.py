@@ -17,8 +17,8 @@ import msgspec
 from prefork.errors import BootError
 from prefork.ipc.boot import Boot
 from prefork.ipc.channel import Channel, ChannelError
-from prefork.ipc.messages import Begin
-from prefork.zygote import hygiene
+from prefork.ipc.messages import BearSpare, Begin
+from prefork.zygote import hygiene, spare
 
 
 class Told(NamedTuple):
@@ -38,11 +38,11 @@ def be_told(channel: Channel, boot_fd: int, environment: Mapping[str, str]) -> T
     heard = _hear(channel)
     if heard is None:
         return None
-    pairs, at = heard
+    pairs, at, channel = heard
     taken = mine & {target for _, target in pairs}
     channel = _place(pairs, channel)
     told = Told(_read(at), channel)
-    if taken:
+    if taken or spare.is_outdated():
         # A .pth file or sitecustomize has opened something there: it is shut now, and next time finds those numbers taken.
         execute_again(told.boot, channel, environment)
     return told
@@ -69,8 +69,8 @@ def execute_again(boot: Boot, channel: Channel, environment: Mapping[str, str]) 
         raise BootError("preload", f"cannot execute {sys.executable} again: {error.strerror}") from error
 
 
-def _hear(channel: Channel) -> tuple[list[tuple[int, int]], int] | None:
-    """Descriptors and the numbers they are to have; and that of the document."""
+def _hear(channel: Channel) -> tuple[list[tuple[int, int]], int, Channel] | None:
+    """Descriptors and the numbers they are to have; that of the document; and the channel: a spare has one of its own."""
     pairs: list[tuple[int, int]] = []
     while True:
         channel.wait(None)
@@ -81,11 +81,16 @@ def _hear(channel: Channel) -> tuple[list[tuple[int, int]], int] | None:
         if received is None:
             continue
         message = received.message
+        if isinstance(message, BearSpare):
+            theirs = Channel.from_fd(received.fds[0])
+            if spare.bear(message, theirs, channel):
+                channel = theirs
+            continue
         if not isinstance(message, Begin):
             return None
         pairs += zip(received.fds, message.targets, strict=True)
         if not message.more:
-            return pairs, message.boot
+            return pairs, message.boot, channel
 
 
 def _place(pairs: Sequence[tuple[int, int]], channel: Channel) -> Channel:
