@@ -144,7 +144,8 @@ def test_a_zygote_that_dies_is_replaced_by_it(server: Server) -> None:
     assert int(ready["pid"]) == spare
     server.wait_for_event("reload_done", after=mark)
     assert os.sched_getscheduler(spare) == os.SCHED_OTHER
-    assert {os.sched_getscheduler(pid) for pid in server.workers()} == {os.SCHED_OTHER}
+    workers = server.wait_for_workers(1, gen=int(ready["gen"]))
+    assert {os.sched_getscheduler(pid) for pid in workers} == {os.SCHED_OTHER}
 
 
 def test_it_goes_with_the_server(server: Server) -> None:

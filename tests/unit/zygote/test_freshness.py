@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from support.deadline import eventually
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A directory of packages, in which there is one that has been imported."""
     folder = tmp_path / "site"
     folder.mkdir()
@@ -26,8 +26,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "paths.pth").write_text("/nowhere")
     monkeypatch.syspath_prepend(str(folder))
     importlib.import_module("fresh_or_not")
-    monkeypatch.setitem(sys.modules, "fresh_or_not", sys.modules["fresh_or_not"])
-    return folder
+    yield folder
+    del sys.modules["fresh_or_not"]
 
 
 @pytest.fixture
