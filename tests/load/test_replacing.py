@@ -1,6 +1,6 @@
-"""Recycles, upgrades and the death of the master under constant load.
+"""Recycles, upgrades, reloads and the death of the master under constant load.
 
-Longer with PREFORK_TEST_RECYCLES=20 PREFORK_TEST_UPGRADES=5, which is what the README's numbers come from.
+Longer with PREFORK_TEST_RECYCLES=20 PREFORK_TEST_UPGRADES=5 PREFORK_TEST_RELOADS=50: the README's numbers come from that.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import time
 import psutil
 
 from support.deadline import SLOWNESS, Deadline
-from support.load import Load
+from support.load import Load, Phase
 from support.measured import Measured
 from support.server import Server, ServerFactory
 
 RECYCLES = int(os.environ.get("PREFORK_TEST_RECYCLES", "8"))
 UPGRADES = int(os.environ.get("PREFORK_TEST_UPGRADES", "2"))
+RELOADS = int(os.environ.get("PREFORK_TEST_RELOADS", "4"))
 WORKERS = 4
 AT_REST = RECYCLES * 75
 """Requests before the operations and again after them, together about as many as during the recycles: what a percentile says
@@ -40,7 +41,8 @@ def upgrade(server: Server) -> None:
     server.wait_for_workers(WORKERS, gen=gen)
 
 
-def test_recycles_and_upgrades_lose_no_request(serve: ServerFactory, measured: Measured) -> None:
+def test_planned_operations_lose_no_request(serve: ServerFactory, measured: Measured) -> None:
+    """Reloads by signal here; `test_operations` has them by command, whose own start is beside the workers too."""
     server = serve("whoami:app", workers=WORKERS)
     with Load(server.address) as load:
         load.begin("warm")
@@ -53,14 +55,24 @@ def test_recycles_and_upgrades_lose_no_request(serve: ServerFactory, measured: M
         upgrading = load.begin("upgrades")
         for _ in range(UPGRADES):
             upgrade(server)
+        reloading = load.begin("reloads")
+        for _ in range(RELOADS):
+            server.reload()
+            load.wait_for(50)
         load.wait_for(100)
         load.begin("rest")
         load.wait_for(AT_REST)
     measured(f"at rest: {rest}")
-    for what, phase in ((f"{RECYCLES} recycles", recycling), (f"{UPGRADES} upgrades", upgrading)):
+    together = Phase([*recycling.seconds, *upgrading.seconds, *reloading.seconds])
+    for what, phase in (
+        (f"{RECYCLES} recycles", recycling),
+        (f"{UPGRADES} upgrades", upgrading),
+        (f"{RELOADS} reloads", reloading),
+        ("together", together),
+    ):
         ratio = phase.percentile_ms(99) / rest.percentile_ms(99)
         measured(f"{what}: {phase}; p99 is {ratio:.1f} times that at rest")
-    for phase in (rest, recycling, upgrading):
+    for phase in (rest, recycling, upgrading, reloading):
         assert not phase.failures, phase.failures[:5]
     assert server.stop() == 0
 
