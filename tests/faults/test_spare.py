@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import psutil
@@ -111,6 +112,15 @@ def test_another_environment_is_another_interpreter(server: Server) -> None:
     assert reload(server) != spare
     assert server.get("/").body.split()[1:] == [b"red"]
     assert interpreter(server) != before
+    assert not processes.is_alive(spare)
+
+
+def test_an_interpreter_of_the_applications_own_has_none(server: Server) -> None:
+    """And the one that is there is of no use."""
+    spare = spare_of(server)
+    server.configure({"app": {"python": sys.executable}})
+    assert reload(server) != spare
+    assert not processes_of(server, "spare")
     assert not processes.is_alive(spare)
 
 

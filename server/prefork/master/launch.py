@@ -73,7 +73,8 @@ def launch(
     """Start the zygote of a generation. `metrics`: a memfd, and where in it the zygote counts. `spare`: it may come from there,
     and keeps another one. Raises BootError (stage "python") if that fails."""
     environment = _environment(settings, identity)
-    if settings.app.python is not None or settings.dev.enabled:
+    if spare is not None and settings.app.python is not None:
+        spare.end()
         spare = None
     newborn = spare.take(environment) if spare is not None else None
     if newborn is None:

@@ -30,9 +30,7 @@ def is_outdated() -> bool:
 
 def bear(order: BearSpare, theirs: Channel, ours: Channel) -> bool:
     """True in the spare, which has the channel `theirs` alone. Where it cannot be, the end of that channel tells the master."""
-    if _Self.freshness is None:
-        _Self.freshness = Freshness()
-    is_spare = not other_threads() and not _Self.freshness.is_lost() and _fork(theirs)
+    is_spare = not other_threads() and _is_fresh() and _fork(theirs)
     if is_spare:
         _Self.is_spare = True
         ours.close()
@@ -40,6 +38,16 @@ def bear(order: BearSpare, theirs: Channel, ours: Channel) -> bool:
     else:
         theirs.close()
     return is_spare
+
+
+def _is_fresh() -> bool:
+    try:
+        if _Self.freshness is None:
+            _Self.freshness = Freshness()
+    except OSError:
+        # /proc cannot be read, as of a program with capabilities of its own: nothing can be told later.
+        return False
+    return not _Self.freshness.is_lost()
 
 
 def _fork(theirs: Channel) -> bool:
