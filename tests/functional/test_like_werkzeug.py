@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import select
 import signal
 import socket
 import ssl
@@ -439,7 +440,8 @@ def test_a_unix_socket(kind: str, tmp_path: Path) -> None:
 
 
 SIMPLE = """
-import os, sys
+import faulthandler, os, signal, sys
+faulthandler.register(signal.SIGUSR1)
 from {module} import run_simple
 
 def app(environ, start_response):
@@ -505,6 +507,10 @@ def test_run_simple(kind: str, tmp_path: Path) -> None:
             while (now := get("/").body).startswith(b"first "):
                 assert now == body, "restarted with the old code"
                 assert not deadline.passed
+        except TimeoutError:
+            # Where the two processes are is what is to be known.
+            os.killpg(process.pid, signal.SIGUSR1)
+            raise AssertionError(collected(process)) from None
         finally:
             # How Werkzeug's two processes take a Ctrl-C in the middle of a restart is its own affair: now and then they stay.
             os.killpg(process.pid, signal.SIGINT if kind == "prefork" else signal.SIGKILL)
@@ -517,6 +523,18 @@ def test_run_simple(kind: str, tmp_path: Path) -> None:
     assert output.count("CTRL+C") == 1
     assert "Detected change in" in output
     assert "Traceback" not in output.replace("KeyboardInterrupt", "") or kind == "werkzeug"
+
+
+def collected(process: subprocess.Popen[str]) -> str:
+    """What it says until it has nothing more to say for a while."""
+    assert process.stdout is not None
+    said = b""
+    while select.select([process.stdout], [], [], 3 * SLOWNESS)[0]:
+        piece = os.read(process.stdout.fileno(), 65536)
+        if not piece:
+            break
+        said += piece
+    return said.decode()
 
 
 def _answers(path: Path) -> bool:
