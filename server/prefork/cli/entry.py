@@ -2,7 +2,7 @@
 
 Owns: choosing the command, and what a person sees when it fails. Runs in: cli. Must not know: what commands do.
 
-This is the only module that ends the process.
+This is what ends the process, but for commands that leave without taking Python apart (`considerate`).
 """
 
 from __future__ import annotations

@@ -43,7 +43,8 @@ def be_told(channel: Channel, boot_fd: int, environment: Mapping[str, str]) -> T
     channel = _place(pairs, channel)
     told = Told(_read(at), channel)
     if taken or spare.is_outdated():
-        # A .pth file or sitecustomize has opened something there: it is shut now, and next time finds those numbers taken.
+        # A .pth file or sitecustomize has opened something there: it is shut now, and next time finds those numbers taken. Or a
+        # spare has waited while something was deployed.
         execute_again(told.boot, channel, environment)
     return told
 

@@ -79,8 +79,7 @@ def _may_fork(channel: Channel) -> bool:
 
 def _fork_worker(channel: Channel, spawn: Spawn, worker_channel: Channel) -> Birth | None:
     flush_streams()
-    # The pid is the last field: the digit is where it goes.
-    head, tail = encode(Spawned(worker_id=spawn.worker_id, pid=0)).rsplit(b"0", 1)
+    head, tail = orphan.around_pid(encode(Spawned(worker_id=spawn.worker_id, pid=0)))
     try:
         is_worker = orphan.fork(worker_channel.fileno(), head, tail)
     except OSError as error:

@@ -46,6 +46,12 @@ def fork_in_python(fd: int, head: bytes, tail: bytes) -> bool:
     return True
 
 
+def around_pid(packet: bytes) -> tuple[bytes, bytes]:
+    """Head and tail for `fork`, of a message whose last field is the number of nobody yet: 0."""
+    head, tail = packet.rsplit(b"0", 1)
+    return head, tail
+
+
 def _announce(fd: int, packet: bytes) -> None:
     if fd >= 0:
         with socket.socket(fileno=os.dup(fd)) as sock:

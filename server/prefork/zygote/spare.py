@@ -51,10 +51,8 @@ def _is_fresh() -> bool:
 
 
 def _fork(theirs: Channel) -> bool:
-    # The pid is the last field: the digit is where it goes.
-    head, tail = encode(SpareBorn(pid=0)).rsplit(b"0", 1)
     try:
-        return orphan.fork(theirs.fileno(), head, tail)
+        return orphan.fork(theirs.fileno(), *orphan.around_pid(encode(SpareBorn(pid=0))))
     except OSError:
         # No memory, no process number: the next zygote begins anew.
         return False
