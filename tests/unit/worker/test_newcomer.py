@@ -192,7 +192,9 @@ def state_of(entry: Hall, connection: Connection) -> dict[str, Any]:
         "watched": connection._events,
         "told": connection._fd in loop._callbacks,
         "in its bucket": bool(connection.bucket) and connection in buckets[connection.bucket],
-        "buckets": sorted(len(members) for members in buckets.values()),
+        # How many share a bucket is the clock's doing: a new second may begin between two of them.
+        "looked at in time": connection.bucket <= connection.deadline + 1,
+        "waiting": sum(len(members) for members in buckets.values()),
         "due at all": loop._wheel.next_at == min(buckets, default=NEVER),
         "served": connection._served,
         "open": len(entry.made.connections),
