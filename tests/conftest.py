@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,9 +20,15 @@ from support.server import Server, ServerFactory
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """As pip does when it installs a package: servers under test write no byte code, and would compile 300 ms each time."""
+    """Every test finds the same world, however the run was started."""
+    # As pip does when it installs a package: servers under test write no byte code, and would compile 300 ms each time.
     if not hasattr(config, "workerinput"):
         compileall.compile_dir(Path(prefork.__file__).parent, quiet=2)
+    # A shell starts what runs in its background with both ignored (POSIX, shell command language 2.11), and so would be all that we start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
