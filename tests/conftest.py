@@ -24,7 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # As pip does when it installs a package: servers under test write no byte code, and would compile 300 ms each time.
     if not hasattr(config, "workerinput"):
         compileall.compile_dir(Path(prefork.__file__).parent, quiet=2)
-    # A shell starts what runs in its background with both ignored (POSIX, shell command language 2.11), and so would be all that we start.
+    # A shell ignores both for what it runs in the background (POSIX, Shell Command Language, 2.11): so would all that we start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:

@@ -117,7 +117,7 @@ class Watch(msgspec.Struct):
 
     marks: dict[Key, Mark] = msgspec.field(default_factory=dict)
     next_look: float | None = 0.0
-    """When to look again; None: there are no limits."""
+    """When to look again; None: no limit can be broken."""
 
 
 def elapsed_s(request: Running, now: float) -> float:
@@ -149,7 +149,7 @@ def look(
             if worker.draining and _is_all_that_is_left(worker, stuck):
                 decisions.append(EndWorker(worker.id, _why(worker, stuck, now)))
     watch.marks = marks
-    watch.next_look = min(times, default=None)
+    watch.next_look = min((each for each in times if each != _NEVER), default=None)
     return decisions
 
 
@@ -179,7 +179,7 @@ def _judge(
 
 
 def _next_time(limits: RequestLimits, request: Running, mark: Mark | None, now: float) -> float:
-    """When this request may next need something."""
+    """When this request may next need something; _NEVER if nothing limits it any more."""
     counts_from = (request.progress_ns + request.extension_ns) / 1e9
     times = [_NEVER]
     if mark is None and limits.slow_s:

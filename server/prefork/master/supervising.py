@@ -72,6 +72,7 @@ def supervise(held: Held, means: Means, inbox: SignalInbox, program: Program | N
         statsd,
         queue_watch,
         time.monotonic,
+        time.sleep,
     )
     hook_calls = HookCalls(pool, means.links, generations.log.warn_with, time.monotonic)
     generations.log.follow(hook_calls.hear)

@@ -49,8 +49,11 @@ JUMP_S = 5.0
 MAX_LAST_REQUESTS = 4
 """So many requests of a dead worker are named."""
 
-MAX_FAULTS = 10
-"""So many turns in a row that fail are no accident: the master ends, and the workers with it."""
+MAX_FAULTS_S = 60.0
+"""If all turns have failed for so long, no other will succeed: the master ends, and the workers with it."""
+
+MAX_FAULTS_OF_STOP = 10
+"""Once a stop has been asked for, so many turns in a row that fail are enough."""
 
 _ASKS: dict[signal.Signals, Event] = {
     signal.SIGHUP: ReloadAsked(),
@@ -83,6 +86,7 @@ class Supervisor:
         statsd: Statsd,
         queue_watch: QueueWatch,
         clock: Callable[[], float],
+        sleep: Callable[[float], None],
     ) -> None:
         self._pool = pool
         self._processes = processes
@@ -97,6 +101,7 @@ class Supervisor:
         self._queue_watch = queue_watch
         self._oom = OomCounter()
         self._clock = clock
+        self._sleep = sleep
         self._doorbell = Doorbell(links)
         links.watch(control)
         self._desk = Desk(
@@ -118,19 +123,26 @@ class Supervisor:
     def run(self, first: Event) -> int:
         """Supervise from the start of the first generation to the end of the last process; returns the exit code."""
         self._happened([first])
-        faults = 0
+        faults, failing_since = 0, 0.0
         while not self._is_over:
             try:
                 self._turn()
                 faults = 0
             except Exception as error:
                 # A fault of ours must not take the site down: the pool serves on, and the next turn plans anew.
+                failing_since = failing_since if faults else self._clock()
                 faults += 1
-                if faults > MAX_FAULTS:
+                if self._is_hopeless(faults, self._clock() - failing_since):
                     raise
                 self._generations.log.error("internal_error", error=f"{type(error).__name__}: {error}")
                 self._generations.log.traceback(traceback.format_exc())
+                # What failed may be over in a second, and would have failed a thousand times by then.
+                self._sleep(min(0.005 * 2**faults, 1.0))
         return self._pool.exit_code
+
+    def _is_hopeless(self, faults: int, failing_s: float) -> bool:
+        is_asked_to_stop = self._pool.stop is not Stop.NO
+        return failing_s > MAX_FAULTS_S or (is_asked_to_stop and faults > MAX_FAULTS_OF_STOP)
 
     @property
     def _is_over(self) -> bool:
@@ -138,12 +150,13 @@ class Supervisor:
         return self._pool.finished and self._status_keeper.finished
 
     def _turn(self) -> None:
+        # First: whatever fails below, a stop is heard.
+        self._take_signals()
         self._carry_out_plan()
         self._status_keeper.turn(ending=self._pool.finished)
         if self._is_over:
             return
         self._wait()
-        self._take_signals()
         if self._doorbell.rings():
             self._happened([ConnectionWaits()])
         # Before reaping: last words come before the death they explain.

@@ -130,7 +130,16 @@ def test_a_request_that_ends_after_all_ends_nothing() -> None:
 def test_without_limits_nobody_ever_looks(limits: RequestLimits) -> None:
     watch = Watch()
     assert look(watch, [worker(request(0.0), limits=limits)], [limits], 1e6) == []
-    assert watch.next_look in (None, float("inf"))
+    assert watch.next_look is None
+
+
+def test_what_nothing_limits_any_more_asks_for_no_look() -> None:
+    watch = Watch()
+    limits = RequestLimits(slow_s=1.0)
+    # Those who were told of it, and a generation that leaves with its limit.
+    look(watch, [worker(request(0.0), limits=limits)], [limits], 2.0)
+    look(watch, [worker(request(0.0), limits=limits)], [RequestLimits()], 3.0)
+    assert watch.next_look is None
 
 
 def test_an_idle_server_is_woken_once_in_the_shortest_limit() -> None:
@@ -176,9 +185,9 @@ def test_each_limit_is_noticed_in_time_and_in_order(
                 told[decision.request.seat].append(
                     (type(decision).__name__, now - begins[decision.request.seat])
                 )
-        if watch.next_look is None or watch.next_look == float("inf"):
+        if watch.next_look is None:
             break
-        assert watch.next_look >= now
+        assert now <= watch.next_look < float("inf")
         now = max(watch.next_look, now + 0.01) + lateness
     slack = lateness + 0.02
     for index, events in told.items():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,8 +20,7 @@ from prefork.observe.log import Log
 class FakeLinks:
     """Fails as often as it is told to, then lets the pool stop."""
 
-    def __init__(self, pool: Pool, faults: int) -> None:
-        self.pool = pool
+    def __init__(self, faults: int) -> None:
         self.faults = faults
 
     def wait(self, timeout_s: float | None) -> None:
@@ -34,13 +35,30 @@ class FakeLinks:
         return [StopAsked(fast=False, by="test")]
 
 
-def run(faults: int, log_fd: int) -> int:
+class Time:
+    """Passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.naps: list[float] = []
+
+    def sleep(self, duration_s: float) -> None:
+        self.now += duration_s
+        self.naps.append(duration_s)
+
+
+def run(
+    faults: int, time: Time, signals: Sequence[signal.Signals] = (), somebody_stays: bool = False
+) -> tuple[int, str]:
+    """Exit code and log of a master that fails so often; `signals` come with its first turn."""
+    fd = os.memfd_create("log")
     pool = Pool()
-    inbox = SimpleNamespace(take=list)
+    pending = list(signals)
+    inbox = SimpleNamespace(take=lambda: [pending.pop() for _ in list(pending)])
     processes = SimpleNamespace(reap=lambda learn: [])
     processes.kill = lambda pid, number: None
-    generations = SimpleNamespace(log=Journal(Log(log_fd, "info")))
-    links: Any = FakeLinks(pool, faults)
+    generations = SimpleNamespace(log=Journal(Log(fd, "info")))
+    links: Any = FakeLinks(faults)
     stack_taking = SimpleNamespace(deadline=None, turn=list)
     overseer: Any = SimpleNamespace(next_look=None, look=list, stack_taking=stack_taking)
     control = SimpleNamespace(deadline=None, take=list)
@@ -55,27 +73,45 @@ def run(faults: int, log_fd: int) -> int:
         SimpleNamespace(),
     )
     status_keeper = SimpleNamespace(
-        deadline=None, turn=lambda ending: None, finished=True, ended=lambda exit: False
+        deadline=None, turn=lambda ending: None, finished=not somebody_stays, ended=lambda exit: False
     )
     service = SimpleNamespace(deadline=None, turn=list)
     statsd = SimpleNamespace(deadline=None, turn=list)
     queue_watch = SimpleNamespace(deadline=None, turn=list)
     parts += (status_keeper, service, statsd, queue_watch)
-    loop = supervisor.Supervisor(pool, *parts, clock=lambda: 0.0)
-    return loop.run(PauseAsked())
+    loop = supervisor.Supervisor(pool, *parts, clock=lambda: time.now, sleep=time.sleep)
+    try:
+        return loop.run(PauseAsked()), os.pread(fd, 10_000_000, 0).decode()
+    finally:
+        os.close(fd)
 
 
 def test_a_turn_that_fails_is_logged_and_the_next_one_goes_on() -> None:
-    fd = os.memfd_create("log")
-    assert run(supervisor.MAX_FAULTS, fd) == 0
-    text = os.pread(fd, 10_000_000, 0).decode()
-    os.close(fd)
-    assert text.count("event=internal_error") == supervisor.MAX_FAULTS
-    assert "out of everything" in text
+    time = Time()
+    code, log = run(15, time)
+    assert code == 0
+    assert log.count("event=internal_error") == 15
+    assert "out of everything" in log
+    # Soon at first, then not more than once a second.
+    assert time.naps[:3] == [0.01, 0.02, 0.04]
+    assert time.naps[-1] == 1.0
+
+
+def test_what_passes_within_a_minute_ends_nobody() -> None:
+    time = Time()
+    assert run(60, time)[0] == 0
+    assert time.now < 1000.0 + supervisor.MAX_FAULTS_S
 
 
 def test_a_master_that_only_fails_ends() -> None:
-    fd = os.memfd_create("log")
+    time = Time()
     with pytest.raises(OSError, match="out of everything"):
-        run(supervisor.MAX_FAULTS + 1, fd)
-    os.close(fd)
+        run(1000, time)
+    assert 0 < time.now - 1000.0 - supervisor.MAX_FAULTS_S <= 1.0
+
+
+def test_a_master_that_only_fails_can_be_stopped() -> None:
+    time = Time()
+    with pytest.raises(OSError, match="out of everything"):
+        run(1000, time, [signal.SIGTERM], somebody_stays=True)
+    assert len(time.naps) == supervisor.MAX_FAULTS_OF_STOP
