@@ -30,6 +30,9 @@ from prefork.master.journal import Journal
 from prefork.master.signals import SignalInbox
 from prefork.master.state import Failure
 
+LONGEST_WAIT_S = 86_400.0
+"""Two to the power of 31 milliseconds is the most that epoll_wait(2) can be asked for, 24 days."""
+
 
 class HasFileno(Protocol):
     """Something that can be waited for."""
@@ -48,8 +51,8 @@ class Links:
         self.zygotes: dict[int, Channel] = {}
 
     def wait(self, timeout_s: float | None) -> None:
-        """Until a message, an end of file or a signal has arrived, or the time is over."""
-        self._selector.select(timeout_s)
+        """Until a message, an end of file or a signal has arrived, or the time is over; a day at most, unless it is None."""
+        self._selector.select(None if timeout_s is None else min(timeout_s, LONGEST_WAIT_S))
 
     def watch(self, other: HasFileno) -> None:
         """Have `wait` end for this one too."""
