@@ -165,7 +165,7 @@ def test_work_after_a_response_that_does_not_end_costs_its_worker(stuck: Start, 
 
 
 def test_a_replacement_comes_first_and_siblings_finish(stuck: Start) -> None:
-    server = stuck(threads=4, slow=0, timeout=1.0, kill_after=0.5)
+    server = stuck(threads=4, slow=0, timeout=2.0, kill_after=0.5)
     (worker,) = server.workers()
     mark = server.mark()
     with ThreadPoolExecutor(4) as clients, server.connect() as slow_sibling:
@@ -184,7 +184,8 @@ def test_a_replacement_comes_first_and_siblings_finish(stuck: Start) -> None:
 
 @pytest.mark.parametrize("threads", [1, 4])
 def test_a_stream_that_makes_progress_is_not_cut(stuck: Start, threads: int) -> None:
-    server = stuck(threads=threads)
+    # Longer than either limit in all, while no pause is near one: machines pause too.
+    server = stuck(threads=threads, slow=1.0, timeout=1.2)
     assert server.get(f"/streaming?s={0.2 * SLOWNESS}").body == b"piece " * 8
     assert not server.log.events("request_slow")
 
