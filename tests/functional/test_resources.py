@@ -6,6 +6,7 @@ import sys
 import time
 from contextlib import ExitStack
 
+import psutil
 import pytest
 
 from support import processes
@@ -74,3 +75,21 @@ def test_out_of_descriptors_it_closes_idle_connections_and_serves_on(
     for _ in range(10):
         assert server.get("/").status == 200
     assert server.workers() == workers
+
+
+def test_more_workers_than_descriptors_are_said_and_lock_nobody_out(serve: ServerFactory) -> None:
+    limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", sys.executable, "-m", "prefork"]
+    server = serve("probe:app", workers=2, executable=limited)
+    mark = server.mark()
+    assert server.command("scale", "60").returncode == 0
+    refused = server.wait_for_event("worker_exited", after=mark)
+    assert refused["how"] == "never forked"
+    assert "Too many open files" in refused["error"]
+    # A command and a reload find descriptors that are left: an eighth, less the one that the last worker took after that.
+    assert psutil.Process(server.pid).num_fds() <= 64 - 8 + 1
+    assert server.command("status").returncode == 0
+    assert server.get("/").status == 200
+    assert server.command("scale", "3").returncode == 0
+    server.wait_for_workers(3)
+    assert server.command("reload", "--wait").returncode == 0
+    assert not server.log.events("internal_error")

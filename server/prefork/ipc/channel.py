@@ -32,6 +32,8 @@ _PEER_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ECONNREFUSED, errno
 _QUEUE_FULL = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS})
 
 _INT_SIZE = array.array("i").itemsize
+# MSG_CMSG_CLOEXEC: set by the kernel at arrival, so no fork+exec in between can inherit a descriptor.
+_FLAGS_IN = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
 _CONTROL_SPACE = socket.CMSG_SPACE(MAX_FDS * _INT_SIZE)
 
 
@@ -114,11 +116,9 @@ class Channel:
         Raises ChannelClosed at the end, ChannelError for a truncated or unreadable packet (its descriptors
         are closed: nothing leaks).
         """
-        # MSG_CMSG_CLOEXEC: set by the kernel at arrival, so no fork+exec in between can inherit a descriptor.
-        flags_in = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
         while True:
             try:
-                packet, control, flags, _ = self._sock.recvmsg(MAX_PACKET, _CONTROL_SPACE, flags_in)
+                packet, control, flags, _ = self._sock.recvmsg(MAX_PACKET, _CONTROL_SPACE, _FLAGS_IN)
                 break
             except BlockingIOError:
                 return None

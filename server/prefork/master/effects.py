@@ -6,6 +6,9 @@ names.
 
 from __future__ import annotations
 
+import errno
+import os
+import resource
 import signal
 from collections.abc import Callable, Iterable, Sequence
 
@@ -21,6 +24,9 @@ from prefork.master.memory import own_memory
 from prefork.master.processes import Processes
 from prefork.master.state import Pool
 from prefork.master.upgrade import Upgrade
+
+SPARE_DESCRIPTORS = 32
+"""So many are left for commands and reloads, or an eighth of all: workers that cannot be had must not lock out who would help."""
 
 
 class Effects:
@@ -168,7 +174,11 @@ class Effects:
             self.courtesy.step_back(pid, same_user=self._generations.is_our_user(action.generation))
         elif pid is not None:
             self.courtesy.come_back(pid)
-        ours, theirs = Channel.pair()
+        try:
+            ours, theirs = _channel_for_worker()
+        except OSError as error:
+            hint = "two are needed for each worker (LimitNOFILE=, ulimit -n)"
+            return [events.WorkerNotForked(action.worker, f"{error.strerror}: {hint}")]
         row = self._generations.row_for(action.worker, action.slot, action.generation)
         metrics = self._generations.region_for(action.worker, action.slot, action.generation)
         message = Spawn(worker_id=action.worker, slot=action.slot, row=row, metrics=metrics)
@@ -225,3 +235,15 @@ class Effects:
         pid = self._pool.generations[generation].zygote_pid
         if pid is not None:
             self._processes.kill(pid, number)
+
+
+def _channel_for_worker() -> tuple[Channel, Channel]:
+    """Raises OSError if too few descriptors would be left."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    ours, theirs = Channel.pair()
+    # The kernel gives the lowest that is free.
+    if limit != resource.RLIM_INFINITY and theirs.fileno() >= limit - min(SPARE_DESCRIPTORS, limit // 8):
+        ours.close()
+        theirs.close()
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return ours, theirs

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import selectors
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from prefork.ipc.channel import Channel, ChannelClosed, ChannelError
 from prefork.ipc.messages import (
@@ -41,6 +41,18 @@ class HasFileno(Protocol):
         """Its descriptor."""
 
 
+class _Worker(NamedTuple):
+    """What its channel is registered with."""
+
+    id: int
+
+
+class _Zygote(NamedTuple):
+    """What its channel is registered with."""
+
+    generation: int
+
+
 class Links:
     """Channels by worker id and by generation, and the wait for any of them or a signal."""
 
@@ -65,12 +77,12 @@ class Links:
     def add_worker(self, worker: int, channel: Channel) -> None:
         """The master's end of a new worker's channel."""
         self.workers[worker] = channel
-        self._selector.register(channel, selectors.EVENT_READ)
+        self._selector.register(channel, selectors.EVENT_READ, _Worker(worker))
 
     def add_zygote(self, generation: int, channel: Channel) -> None:
         """The master's end of a new zygote's channel."""
         self.zygotes[generation] = channel
-        self._selector.register(channel, selectors.EVENT_READ)
+        self._selector.register(channel, selectors.EVENT_READ, _Zygote(generation))
 
     def tell_worker(self, worker: int, message: Message) -> None:
         """Send, if it is still there. One that does not listen is ended by its deadline."""
@@ -103,15 +115,17 @@ class Links:
         Ends of workers come last, after the zygotes' messages: a zygote that cannot fork says so before it closes the
         worker's channel.
         """
+        # Only who has something to say is asked: there may be a thousand of them.
+        ready = [key.data for key, _ in self._selector.select(0)]
         ended: list[int] = []
-        for worker, channel in list(self.workers.items()):
-            for message in _messages(channel, log):
+        for worker in (each.id for each in ready if isinstance(each, _Worker)):
+            for message in _messages(self.workers.get(worker), log):
                 if message is None:
                     ended.append(worker)
                 else:
                     yield from _from_worker(worker, message)
-        for generation, channel in list(self.zygotes.items()):
-            for message in _messages(channel, log):
+        for generation in (each.generation for each in ready if isinstance(each, _Zygote)):
+            for message in _messages(self.zygotes.get(generation), log):
                 if message is None:
                     self.drop_zygote(generation)
                     yield events.ZygoteChannelEnded(generation)
@@ -127,9 +141,9 @@ class Links:
             channel.close()
 
 
-def _messages(channel: Channel, log: Journal) -> Iterator[AnyMessage | None]:
-    """All waiting messages; None for the end."""
-    while True:
+def _messages(channel: Channel | None, log: Journal) -> Iterator[AnyMessage | None]:
+    """All waiting messages; None for the end. Of a channel that has been dropped meanwhile, nothing."""
+    while channel is not None:
         try:
             received = channel.receive()
         except ChannelClosed:

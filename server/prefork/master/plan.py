@@ -44,6 +44,7 @@ from prefork.master.actions import (
     TryUpgrade,
 )
 from prefork.master.state import (
+    BySlot,
     Generation,
     GenerationPhase,
     Phase,
@@ -53,6 +54,9 @@ from prefork.master.state import (
     Worker,
     ZygotePhase,
 )
+
+MAX_ORDERS = 64
+"""Most workers that are asked for and not forked yet. Orders wait in a socket, whose queue holds some 270 (net.core.wmem_max)."""
 
 _WORKER_TIMED = (Phase.BOOTING, Phase.HUNG, Phase.DRAINING, Phase.STOPPING, Phase.LOST)
 _ZYGOTE_TIMED = (ZygotePhase.BOOTING, ZygotePhase.HUNG, ZygotePhase.LEAVING)
@@ -71,13 +75,14 @@ def plan(pool: Pool, now: float) -> list[Action]:
         stopping = [*_stopping(pool), *_end_trial(pool)]
         # What is decided first may need what comes after.
         return stopping or [*_ending_zygotes(pool), *_finish(pool)]
+    accepting = pool.accepting_by_slot()
     return [
-        *_generations(pool, now),
+        *_generations(pool, accepting, now),
         *_failed_workers(pool),
         *_recycle(pool, now),
         *_scale(pool, now),
-        *_fill_slots(pool, now),
-        *_retire_workers(pool),
+        *_fill_slots(pool, accepting, now),
+        *_retire_workers(pool, accepting),
         *_ending_zygotes(pool),
         *_upgrade(pool, now),
     ]
@@ -185,7 +190,7 @@ def _finish(pool: Pool) -> Iterator[Action]:
 # generations --------------------------------------------------------------------------------------------------------
 
 
-def _generations(pool: Pool, now: float) -> Iterator[Action]:
+def _generations(pool: Pool, accepting: BySlot, now: float) -> Iterator[Action]:
     for generation in pool.generations.values():
         if generation.phase is GenerationPhase.FAILED and not generation.aborted:
             yield Abort(generation.number)
@@ -195,7 +200,7 @@ def _generations(pool: Pool, now: float) -> Iterator[Action]:
         yield Retire(parked.number)
         parked = None
     if candidate is not None:
-        if _has_taken_over(pool, candidate):
+        if _has_taken_over(pool, candidate, accepting):
             yield Commit(candidate.number)
     elif pool.rollback_wanted and parked is not None:
         yield BeginRollback(parked.number)
@@ -207,11 +212,11 @@ def _generations(pool: Pool, now: float) -> Iterator[Action]:
             yield BeginRestart()
 
 
-def _has_taken_over(pool: Pool, candidate: Generation) -> bool:
+def _has_taken_over(pool: Pool, candidate: Generation, accepting: BySlot) -> bool:
     """Whether nothing can go wrong any more: it holds every slot it has to take over, alone."""
     if not candidate.proven or candidate.phase is not GenerationPhase.READY or pool.paused:
         return False
-    holders = [{worker.generation for worker in pool.accepting(slot)} for slot in pool.rolled_slots]
+    holders = ({worker.generation for worker in accepting[slot]} for slot in pool.rolled_slots)
     return all(generations == {candidate.number} for generations in holders)
 
 
@@ -268,29 +273,36 @@ def _scale(pool: Pool, now: float) -> Iterator[Action]:
         yield MeasureLoad()
 
 
-def _fill_slots(pool: Pool, now: float) -> Iterator[Action]:
+def _fill_slots(pool: Pool, accepting: BySlot, now: float) -> Iterator[Action]:
     worker_id = pool.next_worker_id
-    surging = any(worker.is_booting and pool.accepting(worker.slot) for worker in pool.workers.values())
+    workers = pool.workers.values()
+    rolled = pool.rolled_slots if pool.candidate is not None else pool.wanted_slots
+    occupied = {worker.slot for worker in workers if worker.is_booting or worker.phase is Phase.LOST}
+    orders = sum(worker.is_booting and worker.pid is None for worker in workers)
+    surging = any(worker.is_booting and accepting[worker.slot] for worker in workers)
+    recycling_one = recycling.is_going_on(pool, accepting)
     for number in pool.wanted_slots:
         slot = pool.slots.get(number) or Slot(number)
-        occupied = any(worker.is_booting or worker.phase is Phase.LOST for worker in pool.in_slot(number))
-        if occupied or now < slot.retry_at:
+        if number in occupied or now < slot.retry_at:
             continue
-        accepting = pool.accepting(number)
-        if not accepting:
+        serving = accepting[number]
+        if not serving:
             generation = _for_empty_slot(pool)
-        elif not surging and not any(pool.is_current(worker) for worker in accepting):
-            recycled = all(worker.replace and not worker.urgent for worker in accepting)
-            if recycled and recycling.is_going_on(pool):
+        elif not surging and not any(pool.is_current(worker) for worker in serving):
+            recycled = all(worker.replace and not worker.urgent for worker in serving)
+            if recycled and recycling_one:
                 continue
-            generation = _for_replacement(pool, number)
+            generation = _for_replacement(pool) if number in rolled else None
             surging = generation is not None
         else:
             continue
+        if orders >= MAX_ORDERS:
+            return
         if generation is not None:
-            beside = bool(accepting) and not any(worker.urgent for worker in accepting)
+            beside = bool(serving) and not any(worker.urgent for worker in serving)
             yield SpawnWorker(worker_id, number, generation, beside)
             worker_id += 1
+            orders += 1
 
 
 def _for_empty_slot(pool: Pool) -> int | None:
@@ -303,30 +315,27 @@ def _for_empty_slot(pool: Pool) -> int | None:
     return active.number if active is not None and active_can else None
 
 
-def _for_replacement(pool: Pool, slot: int) -> int | None:
-    if pool.candidate is not None and slot not in pool.rolled_slots:
-        return None
+def _for_replacement(pool: Pool) -> int | None:
     desired = pool.desired
     return desired if desired is not None and pool.generations[desired].can_fork else None
 
 
-def _retire_workers(pool: Pool) -> Iterator[Action]:
-    wanted = pool.wanted_slots
+def _retire_workers(pool: Pool, accepting: BySlot) -> Iterator[Action]:
+    wanted = set(pool.wanted_slots)
     for worker in pool.workers.values():
         if worker.phase is not Phase.ACCEPTING:
             continue
         if worker.slot not in wanted:
             # Slots a candidate does not have are kept by those who hold them until it is committed.
             yield DrainWorker(worker.id, "pause" if pool.paused else "scale")
-        elif not pool.is_current(worker) and _is_replaced(pool, worker):
+        elif not pool.is_current(worker) and _is_replaced(pool, worker, accepting[worker.slot]):
             yield DrainWorker(worker.id, worker.replace or "reload")
 
 
-def _is_replaced(pool: Pool, worker: Worker) -> bool:
+def _is_replaced(pool: Pool, worker: Worker, beside: list[Worker]) -> bool:
     """Somebody serves in its place; a successor that is to be replaced itself is as good, for a reload as well: two that wait
     for the candidate's worker would each keep the other from being replaced."""
     same_code = (pool.desired, worker.generation)
     return any(
-        pool.is_current(other) or (other.generation in same_code and other.id > worker.id)
-        for other in pool.accepting(worker.slot)
+        pool.is_current(other) or (other.generation in same_code and other.id > worker.id) for other in beside
     )

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from prefork.master.events import MemoryMeasured, RecycleAsked, WorkerWantsLeave
 from prefork.master.notes import Note
-from prefork.master.state import STABLE_AFTER_S, Limits, Phase, Pool, Stop, Worker
+from prefork.master.state import STABLE_AFTER_S, BySlot, Limits, Phase, Pool, Stop, Worker
 
 MEASURE_EVERY_S = 1.0
 """How often memory is looked at, if it is limited."""
@@ -78,13 +78,12 @@ def due(pool: Pool, now: float) -> Iterator[Worker]:
             yield worker
 
 
-def is_going_on(pool: Pool) -> bool:
+def is_going_on(pool: Pool, accepting: BySlot) -> bool:
     """A recycled worker has not left yet: the next one waits, for both take memory."""
-    for worker in pool.workers.values():
-        leaves = worker.phase is Phase.DRAINING or len(pool.accepting(worker.slot)) > 1
-        if worker.replace and leaves:
-            return True
-    return False
+    return any(
+        worker.replace and (worker.phase is Phase.DRAINING or len(accepting[worker.slot]) > 1)
+        for worker in pool.workers.values()
+    )
 
 
 def deadlines(pool: Pool) -> Iterator[float]:

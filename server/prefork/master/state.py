@@ -7,6 +7,7 @@ of a monotonic clock).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from enum import Enum
 
@@ -199,6 +200,10 @@ class Generation(msgspec.Struct):
         return self.zygote is ZygotePhase.READY
 
 
+BySlot = defaultdict[int, list[Worker]]
+"""Some of the workers, by their slots; asked for any other slot it has none."""
+
+
 class Load(msgspec.Struct):
     """What `scaling` remembers of the load."""
 
@@ -359,6 +364,14 @@ class Pool(msgspec.Struct):
     def accepting(self, slot: int) -> list[Worker]:
         """The workers of a slot that serve."""
         return [worker for worker in self.in_slot(slot) if worker.phase is Phase.ACCEPTING]
+
+    def accepting_by_slot(self) -> BySlot:
+        """The workers that serve, of all slots; for who looks at every slot, a pool may be of thousands."""
+        found: BySlot = defaultdict(list)
+        for worker in self.workers.values():
+            if worker.phase is Phase.ACCEPTING:
+                found[worker.slot].append(worker)
+        return found
 
     def is_current(self, worker: Worker) -> bool:
         """It serves for the wanted generation, and nothing asks for its replacement."""

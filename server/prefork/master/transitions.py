@@ -168,7 +168,10 @@ def _prove(pool: Pool, generation: Generation) -> None:
 
 
 def _completed(pool: Pool) -> list[Note]:
-    if pool.complete or not all(pool.accepting(slot) for slot in pool.wanted_slots):
+    if pool.complete:
+        return []
+    accepting = pool.accepting_by_slot()
+    if not all(accepting[slot] for slot in pool.wanted_slots):
         return []
     pool.complete = True
     return [Note("info", "ready", {"gen": pool.desired, "workers": pool.size})]

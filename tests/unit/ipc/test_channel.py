@@ -14,6 +14,7 @@ import pytest
 
 from prefork.ipc.channel import MAX_FDS, MAX_PACKET, Channel, ChannelClosed, ChannelError, Received
 from prefork.ipc.messages import MAX_TEXT, Drain, Exit, Spawn, Spawned, Stop, WorkerFailed, WorkerReady, clip
+from prefork.master.plan import MAX_ORDERS
 from support.child import child, run
 from support.deadline import DEADLINE_S, SLOWNESS
 
@@ -162,6 +163,11 @@ def test_a_truncated_array_of_descriptors_is_an_error_and_leaks_nothing(
     with pytest.raises(ChannelError, match="descriptors"):
         channel.receive()
     assert open_fds() == before
+
+
+def test_all_orders_of_a_plan_have_room_in_a_channel(pair: tuple[Channel, Channel]) -> None:
+    a, _ = pair
+    assert all(a.send(Spawn(worker_id=each, slot=each), [0]) for each in range(MAX_ORDERS))
 
 
 def test_no_room_for_descriptors_is_an_error_and_leaks_nothing(pair: tuple[Channel, Channel]) -> None:

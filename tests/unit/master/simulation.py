@@ -42,6 +42,9 @@ class Simulation:
     done: list[actions.Action] = field(default_factory=list)
     refuse_reload: bool = False
     refuse_rollback: bool = False
+    zygotes_dawdle: bool = False
+    """They fork when `forks` is called, not at once."""
+    orders: list[actions.SpawnWorker] = field(default_factory=list)
     next_pid: int = 100
     zombies: list[tuple[int, Exit]] = field(default_factory=list)
 
@@ -90,6 +93,10 @@ class Simulation:
 
     def zygote_ready(self, generation: int) -> None:
         self.happens(events.ZygoteReports(generation, preloaded=True))
+
+    def forks(self) -> None:
+        """A zygote that dawdles carries out its oldest order."""
+        self.happens(self._forked(self.orders.pop(0)))
 
     def accepts(self, worker: int) -> None:
         self.happens(events.WorkerAccepts(worker))
@@ -168,6 +175,11 @@ class Simulation:
             return self.pool.generations[process.generation].zygote.name in ("BOOTING", "HUNG")
         return self.pool.workers[process.worker].is_booting
 
+    def _forked(self, order: actions.SpawnWorker) -> events.Event:
+        pid = self._pid()
+        self.processes[pid] = FakeProcess(pid, order.generation, order.worker)
+        return events.WorkerForked(order.worker, pid)
+
     def _pid(self) -> int:
         self.next_pid += 1
         return self.next_pid
@@ -201,10 +213,10 @@ class Simulation:
                 # All that the next program knows is what has been written down.
                 self.pool = msgspec.json.decode(msgspec.json.encode(self.pool), type=Pool)
                 return [events.ReloadAsked()]
+            case actions.SpawnWorker() if self.zygotes_dawdle:
+                self.orders.append(action)
             case actions.SpawnWorker():
-                pid = self._pid()
-                self.processes[pid] = FakeProcess(pid, action.generation, action.worker)
-                return [events.WorkerForked(action.worker, pid)]
+                return [self._forked(action)]
             case actions.DrainWorker():
                 self.processes[self.pid_of(action.worker)].told = "drain"
             case actions.StopWorker() | actions.TerminateWorker():

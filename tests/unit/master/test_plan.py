@@ -8,7 +8,7 @@ from prefork.errors import EXIT_BOOT_FAILED
 from prefork.master import events
 from prefork.master.actions import DrainWorker, SpawnWorker, StopWorker, TerminateWorker
 from prefork.master.deaths import restart_delay_s, slot_delay_s
-from prefork.master.plan import next_deadline, plan
+from prefork.master.plan import MAX_ORDERS, next_deadline, plan
 from prefork.master.state import Failure, Phase
 from unit.master.simulation import LIMITS, Simulation
 
@@ -24,6 +24,16 @@ def test_a_first_generation_fills_every_slot_at_once() -> None:
     assert sim.pool.active == 1
     assert plan(sim.pool, sim.now) == []
     assert next_deadline(sim.pool, sim.now) is None
+
+
+def test_a_zygote_that_forks_slowly_has_few_orders_at_a_time() -> None:
+    sim = Simulation(count=1000, zygotes_dawdle=True).start()
+    sim.zygote_ready(1)
+    while sim.orders:
+        outstanding = len(sim.pool.workers) - len([each for each in sim.processes.values() if each.worker])
+        assert outstanding == len(sim.orders) <= MAX_ORDERS
+        sim.forks()
+    assert [worker.slot for worker in sim.pool.workers.values()] == list(range(1, 1001))
 
 
 def test_a_failing_first_worker_ends_the_server() -> None:
