@@ -12,7 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
+from prefork.master.supervisor import JUMP_S
 from support.deadline import SLOWNESS, eventually
+from support.gate import Gate
 from support.http import ConnectionEndedError, Response
 from support.logs import fields_of
 from support.measured import Measured
@@ -188,6 +190,30 @@ def test_a_stream_that_makes_progress_is_not_cut(stuck: Start, threads: int) -> 
     server = stuck(threads=threads, slow=1.0, timeout=1.2)
     assert server.get(f"/streaming?s={0.2 * SLOWNESS}").body == b"piece " * 8
     assert not server.log.events("request_slow")
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_time_in_which_everything_stood_still_is_no_requests(
+    serve: ServerFactory, gate: Gate, threads: int
+) -> None:
+    limits = {"slow": 0, "timeout": 1.5 * SLOWNESS}
+    server = serve("probe:app", threads=threads, settings={"requests": limits})
+    with ThreadPoolExecutor(1) as client:
+        mark = server.mark()
+        answer = client.submit(server.get, f"/gate?path={gate.path}")
+        server.wait_for_log("at the gate", after=mark)
+        everybody = [*psutil.Process(server.pid).children(recursive=True), psutil.Process(server.pid)]
+        for process in everybody:
+            process.suspend()
+        time.sleep(JUMP_S + 2 * SLOWNESS)  # the length of the stand-still
+        for process in reversed(everybody):
+            process.resume()
+        # The master has looked at it, and let it be.
+        assert float(server.wait_for_event("clock_jumped", after=mark)["by_s"]) > JUMP_S
+        assert server.command("status").returncode == 0
+        gate.open()
+        assert answer.result().status == 200
+    assert not server.log.events("request_timeout")
 
 
 @pytest.mark.parametrize("threads", [1, 4])

@@ -3,7 +3,8 @@
 Owns: what `slow`, `timeout` and `kill_after` mean. Runs in: master. Pure: the same requests, memory and time give the same
 decision. Must not know: where requests are seen (the scoreboard), how a decision is carried out (see `overseer`).
 
-Time counts while the application runs without giving output, less what it has asked for by `prefork.deadline.extend`. A request
+Time counts while the application runs without giving output, less what it has asked for by `prefork.deadline.extend` and less the
+time in which the machine stood still (a container that was paused, a virtual machine that was moved). A request
 that begins after a look cannot break a limit before the shortest limit has passed, so one look in that time is enough
 to be exact, and an idle server is woken once every ten seconds, not ten times a second.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import IntEnum, auto
+from typing import NamedTuple
 
 import msgspec
 
@@ -112,17 +114,32 @@ class EndWorker(msgspec.Struct, frozen=True):
 Decision = TellSlow | Interrupt | ReplaceWorker | EndWorker
 
 
+class StandStill(NamedTuple):
+    """The application could do nothing from one time to the other."""
+
+    since: float
+    until: float
+
+
 class Watch(msgspec.Struct):
     """The memory between two looks."""
 
     marks: dict[Key, Mark] = msgspec.field(default_factory=dict)
+    stand_stills: list[StandStill] = msgspec.field(default_factory=list)
+    """Those that a running request has seen."""
     next_look: float | None = 0.0
     """When to look again; None: no limit can be broken."""
 
 
-def elapsed_s(request: Running, now: float) -> float:
-    """For how long the application has run without giving output, extensions deducted. Never negative."""
-    return max(0.0, now - (request.progress_ns + request.extension_ns) / 1e9)
+def elapsed_s(watch: Watch, request: Running, now: float) -> float:
+    """For how long the application has run without giving output, extensions and stand-stills deducted. Never negative."""
+    return max(0.0, now - _counts_from(watch, request))
+
+
+def _counts_from(watch: Watch, request: Running) -> float:
+    progress_at = request.progress_ns / 1e9
+    stood_still_s = sum(max(0.0, until - max(since, progress_at)) for since, until in watch.stand_stills)
+    return progress_at + request.extension_ns / 1e9 + stood_still_s
 
 
 def look(
@@ -135,29 +152,44 @@ def look(
     decisions: list[Decision] = []
     marks: dict[Key, Mark] = {}
     times = [now + each.shortest_s for each in limits if each.shortest_s is not None]
+    workers = list(workers)
+    _forget_stand_stills(watch, workers)
     for worker in workers:
         for request in worker.running:
             key = (worker.id, request.seat, request.number)
             mark = watch.marks.get(key)
-            mark = _judge(worker, request, mark, now, decisions)
+            mark = _judge(watch, worker, request, mark, now, decisions)
             if mark is not None:
                 marks[key] = mark
-            times.append(_next_time(worker.limits, request, mark, now))
+            times.append(_next_time(worker.limits, _counts_from(watch, request), mark, now))
         stuck = [each for each in worker.running if _is_stuck(marks.get((worker.id, each.seat, each.number)))]
         if stuck:
             times.append(now + WATCH_DRAIN_S)
             if worker.draining and _is_all_that_is_left(worker, stuck):
-                decisions.append(EndWorker(worker.id, _why(worker, stuck, now)))
+                decisions.append(EndWorker(worker.id, _why(watch, worker, stuck, now)))
     watch.marks = marks
     watch.next_look = min((each for each in times if each != _NEVER), default=None)
     return decisions
 
 
+def _forget_stand_stills(watch: Watch, workers: Sequence[WorkerView]) -> None:
+    if watch.stand_stills:
+        oldest = min(
+            (each.progress_ns / 1e9 for worker in workers for each in worker.running), default=_NEVER
+        )
+        watch.stand_stills = [each for each in watch.stand_stills if each.until > oldest]
+
+
 def _judge(
-    worker: WorkerView, request: Running, mark: Mark | None, now: float, decisions: list[Decision]
+    watch: Watch,
+    worker: WorkerView,
+    request: Running,
+    mark: Mark | None,
+    now: float,
+    decisions: list[Decision],
 ) -> Mark | None:
     limits = worker.limits
-    elapsed = elapsed_s(request, now)
+    elapsed = elapsed_s(watch, request, now)
     if limits.timeout_s and elapsed >= limits.timeout_s:
         if mark is None or mark.stage is Stage.SLOW:
             decisions.append(Interrupt(worker.id, request, elapsed))
@@ -178,9 +210,8 @@ def _judge(
     return mark
 
 
-def _next_time(limits: RequestLimits, request: Running, mark: Mark | None, now: float) -> float:
+def _next_time(limits: RequestLimits, counts_from: float, mark: Mark | None, now: float) -> float:
     """When this request may next need something; _NEVER if nothing limits it any more."""
-    counts_from = (request.progress_ns + request.extension_ns) / 1e9
     times = [_NEVER]
     if mark is None and limits.slow_s:
         times.append(counts_from + limits.slow_s)
@@ -203,8 +234,8 @@ def _is_all_that_is_left(worker: WorkerView, stuck: Sequence[Running]) -> bool:
     return worker.seats == 1 or worker.connections <= len(stuck)
 
 
-def _why(worker: WorkerView, stuck: Sequence[Running], now: float) -> str:
-    longest = max(stuck, key=lambda each: elapsed_s(each, now))
+def _why(watch: Watch, worker: WorkerView, stuck: Sequence[Running], now: float) -> str:
+    longest = max(stuck, key=lambda each: elapsed_s(watch, each, now))
     more = f" and {len(stuck) - 1} more" if len(stuck) > 1 else ""
     limit = f"kill_after = {worker.limits.kill_after_s:g}s"
-    return f"stuck in {longest.line}{more} for {elapsed_s(longest, now):.1f}s, {limit}"
+    return f"stuck in {longest.line}{more} for {elapsed_s(watch, longest, now):.1f}s, {limit}"

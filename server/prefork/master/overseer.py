@@ -6,8 +6,6 @@ Must not know: what the limits mean, how a worker is replaced (it says which one
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from prefork.ipc.boot import INTERRUPT_SIGNAL
 from prefork.ipc.metricstore import ZYGOTE
 from prefork.ipc.scoreboard import Scoreboard
@@ -17,6 +15,7 @@ from prefork.master.deadlines import (
     Interrupt,
     ReplaceWorker,
     RequestLimits,
+    StandStill,
     TellSlow,
     Watch,
     WorkerView,
@@ -41,13 +40,11 @@ class Overseer:
         generations: Generations,
         board: Scoreboard,
         stack_taking: StackTaking,
-        clock: Callable[[], float],
     ) -> None:
         self._pool = pool
         self._processes = processes
         self._generations = generations
         self._board = board
-        self._clock = clock
         self._watch = Watch()
         self._limits: dict[int, RequestLimits] = {}
         self._waiting: dict[int, list[tuple[Note, int]]] = {}
@@ -60,10 +57,13 @@ class Overseer:
         """When to call `look` although nothing happens; None: never."""
         return self._watch.next_look if self._pool.workers else None
 
-    def look(self) -> list[Event]:
+    def stood_still(self, since: float, until: float) -> None:
+        """Nobody could do anything in that time: it is no request's."""
+        self._watch.stand_stills.append(StandStill(since, until))
+
+    def look(self, now: float) -> list[Event]:
         """Collect rows that are free, do what is due; returns what the pool should know."""
         self._collect_rows()
-        now = self._clock()
         changed = self._learn_limits()
         due = self._watch.next_look is not None and now >= self._watch.next_look
         if not (changed or due):

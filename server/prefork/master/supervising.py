@@ -40,7 +40,7 @@ def supervise(held: Held, means: Means, inbox: SignalInbox, program: Program | N
         return describe(pool, means.links, generations, control, held.pid_file, waiting, status, remembered)
 
     stack_taking = StackTaking(means.processes.kill, time.monotonic)
-    overseer = Overseer(pool, means.processes, generations, generations.board, stack_taking, time.monotonic)
+    overseer = Overseer(pool, means.processes, generations, generations.board, stack_taking)
     upgrade = Upgrade(means.processes, program, written_down, means.service.hand_over)
     queues = ListenQueues(generations)
     queue_watch = QueueWatch(queues, generations.log, listen_overflows, time.monotonic)

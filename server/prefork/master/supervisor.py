@@ -44,7 +44,7 @@ from prefork.master.transitions import apply
 from prefork.master.upgrade import Upgrade
 
 JUMP_S = 5.0
-"""A wait that ends so much later than it should means that this process, or the machine, stood still."""
+"""A wait, or a turn, that ends so much later than it should means that this process, or the machine, stood still."""
 
 MAX_LAST_REQUESTS = 4
 """So many requests of a dead worker are named."""
@@ -102,6 +102,8 @@ class Supervisor:
         self._oom = OomCounter()
         self._clock = clock
         self._sleep = sleep
+        self._awake_at = clock()
+        """When this process was last seen to run."""
         self._doorbell = Doorbell(links)
         links.watch(control)
         self._desk = Desk(
@@ -126,6 +128,9 @@ class Supervisor:
         faults, failing_since = 0, 0.0
         while not self._is_over:
             try:
+                if faults:
+                    # A turn that fails before its time for that would never hear of a stop.
+                    self._take_signals()
                 self._turn()
                 faults = 0
             except Exception as error:
@@ -150,13 +155,12 @@ class Supervisor:
         return self._pool.finished and self._status_keeper.finished
 
     def _turn(self) -> None:
-        # First: whatever fails below, a stop is heard.
-        self._take_signals()
         self._carry_out_plan()
         self._status_keeper.turn(ending=self._pool.finished)
         if self._is_over:
             return
         self._wait()
+        self._take_signals()
         if self._doorbell.rings():
             self._happened([ConnectionWaits()])
         # Before reaping: last words come before the death they explain.
@@ -166,7 +170,7 @@ class Supervisor:
             self._effects.courtesy.forget(each.pid)
         self._happened(self._ended(exit) for exit in ended if not self._status_keeper.ended(exit))
         # After the reaping: it signals only those who are there.
-        self._happened(self._overseer.look())
+        self._happened(self._overseer.look(self._time()))
         self._desk.turn()
         self._statsd.turn()
         self._queue_watch.turn()
@@ -175,7 +179,7 @@ class Supervisor:
         self._service.turn()
 
     def _carry_out_plan(self) -> None:
-        while actions := plan(self._pool, self._clock()):
+        while actions := plan(self._pool, self._time()):
             for action in actions:
                 # Recorded first: whatever goes wrong then, it is not tried again at once and for ever.
                 record(self._pool, action, self._clock())
@@ -183,7 +187,7 @@ class Supervisor:
 
     def _wait(self) -> None:
         self._listen_when_resting()
-        now = self._clock()
+        now = self._time()
         times = (
             next_deadline(self._pool, now),
             self._overseer.next_look,
@@ -197,13 +201,26 @@ class Supervisor:
         deadline = min((each for each in times if each is not None), default=None)
         if deadline is None:
             self._links.wait(None)
+            self._awake_at = self._clock()
             return
         # What was due before, such as all that an upgrade has interrupted, is late without any jump.
         deadline = max(deadline, now)
         self._links.wait(deadline - now)
-        late_s = self._clock() - deadline
-        if late_s > JUMP_S:
-            self._happened([ClockJumped(late_s)])
+        self._notice_stand_still(deadline)
+
+    def _time(self) -> float:
+        """The time, for who judges by it: nobody is late for a time in which nobody ran."""
+        return self._notice_stand_still(self._awake_at)
+
+    def _notice_stand_still(self, due: float) -> float:
+        """This process should have gone on when `due`, or soon after. Returns the time."""
+        now = self._clock()
+        if now - due > JUMP_S:
+            # When it began is not known: in doubt, requests are given the time.
+            self._overseer.stood_still(self._awake_at, now)
+            self._happened([ClockJumped(now - due)])
+        self._awake_at = now
+        return now
 
     def _listen_when_resting(self) -> None:
         """A pool at rest is not looked at: the first connection ends the rest."""

@@ -12,6 +12,7 @@ from prefork.master.deadlines import (
     Interrupt,
     ReplaceWorker,
     RequestLimits,
+    StandStill,
     TellSlow,
     Watch,
     WorkerView,
@@ -72,7 +73,7 @@ def test_a_slow_request_is_told_once() -> None:
 
 def test_output_sets_the_clock_back() -> None:
     streaming = request(0.0)._replace(progress_ns=int(95e9))
-    assert elapsed_s(streaming, 100.0) == 5.0
+    assert elapsed_s(Watch(), streaming, 100.0) == 5.0
     assert look(Watch(), [worker(streaming)], [LIMITS], 100.0) == []
 
 
@@ -154,6 +155,32 @@ def test_kill_after_zero_never_replaces() -> None:
     view = worker(request(0.0), limits=limits)
     said = [each for now in range(1, 1000) for each in look(watch, [view], [limits], float(now))]
     assert {type(each) for each in said} == {Interrupt}
+
+
+def test_time_in_which_the_machine_stood_still_is_no_requests() -> None:
+    watch = Watch()
+    view = worker(request(100.0), request(140.0, seat=1), request(148.0, seat=2))
+    watch.stand_stills.append(StandStill(103.0, 143.0))
+    assert look(watch, [view], [LIMITS], 143.0) == []
+    # The first has had 3 s before and the second nothing: both are slow when they have had 10.
+    said = {}
+    now = 143.0
+    while now < 175.0:
+        for decision in look(watch, [view], [LIMITS], now):
+            said.setdefault((decision.request.seat, type(decision)), round(now - 143.0, 1))  # type: ignore[union-attr]
+        assert watch.next_look is not None
+        now = max(watch.next_look, now + 0.001)
+    assert [said[each, TellSlow] for each in range(3)] == [7.0, 10.0, 15.0]
+    assert said[0, Interrupt] == 27.0
+
+
+def test_a_stand_still_is_forgotten_with_those_who_saw_it() -> None:
+    watch = Watch()
+    watch.stand_stills.append(StandStill(103.0, 143.0))
+    look(watch, [worker(request(142.0))], [LIMITS], 150.0)
+    assert len(watch.stand_stills) == 1
+    look(watch, [worker(request(143.0))], [LIMITS], 150.0)
+    assert watch.stand_stills == []
 
 
 durations = st.sampled_from([0.0, 0.5, 1.0, 2.0, 7.0, 30.0])
