@@ -72,6 +72,8 @@ def _worker_ended(pool: Pool, worker: Worker, event: ProcessEnded, now: float) -
     pool.gone_cpu_s += event.exit.cpu_s
     slot = pool.slots.setdefault(worker.slot, Slot(worker.slot))
     slot.last_exit = worker.killed or worker.replace or worker.reason or str(event.exit)
+    if _was_stable(worker, now):
+        slot.failures = 0
     fields: dict[str, object] = {
         "worker": worker.slot,
         "gen": worker.generation,
@@ -133,12 +135,11 @@ def _worker_crashed(
 ) -> list[Note]:
     assert worker.ready_at is not None
     slot = pool.slots.setdefault(worker.slot, Slot(worker.slot))
-    early = now - worker.ready_at < STABLE_AFTER_S
-    slot.failures = slot.failures + 1 if early else 1
+    early = not _was_stable(worker, now)
     generation = pool.generations[worker.generation]
     fields |= {
         "served_s": round(now - worker.ready_at, 1),
-        **_retry(slot, now),
+        **_failed(slot, now),
     }
     # The same stacks again and again would be a flood; the line with its counter is not.
     repeated = event.stacks == generation.last_stacks
@@ -167,8 +168,10 @@ def _worker_failed(
         # It was to replace this one, which stays.
         fields["serving_pid"] = serving[0].pid
     slot = pool.slots.setdefault(worker.slot, Slot(worker.slot))
-    slot.failures += 1
-    fields |= _retry(slot, now)
+    if any(_was_stable(each, now) and slot.failed_at < (each.ready_at or 0.0) for each in serving):
+        # It came up after what failed before.
+        slot.failures = 0
+    fields |= _failed(slot, now)
     return [_told_once(generation, slot, failure, fields, now)]
 
 
@@ -189,7 +192,14 @@ def _told_once(
     return Note("error", "worker_exited", fields, "" if repeated else failure.traceback)
 
 
-def _retry(slot: Slot, now: float) -> dict[str, object]:
+def _was_stable(worker: Worker, now: float) -> bool:
+    return worker.ready_at is not None and now - worker.ready_at >= STABLE_AFTER_S
+
+
+def _failed(slot: Slot, now: float) -> dict[str, object]:
+    """One more failure of the slot: when to try again, and what to say of it."""
+    slot.failures += 1
+    slot.failed_at = now
     delay_s = slot_delay_s(slot.failures)
     slot.retry_at = now + delay_s
     return {"failures": slot.failures, "retry_in_s": round(delay_s, 1)} if slot.failures > 1 else {}

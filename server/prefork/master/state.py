@@ -150,7 +150,9 @@ class Slot(msgspec.Struct):
 
     number: int
     failures: int = 0
-    """Deaths in a row before ready or soon after."""
+    """Deaths in a row before ready or soon after; in a row: nobody has served here for long since the last one."""
+    failed_at: float = 0.0
+    """When the last of them was."""
     retry_at: float = 0.0
     """Not before this time is a worker started here."""
     workers: int = 0

@@ -225,7 +225,14 @@ def _generation_returns(pool: Pool, event: GenerationReturns) -> list[Note]:
     generation.phase, generation.returning = GenerationPhase.READY, True
     generation.proven, generation.early_deaths, generation.failure = False, 0, None
     pool.candidate = generation.number
+    _wait_no_longer(pool)
     return []
+
+
+def _wait_no_longer(pool: Pool) -> None:
+    """What others failed at is no reason to keep a generation waiting, nor who deployed it. If it fails too, waits grow on."""
+    for slot in pool.slots.values():
+        slot.retry_at = 0.0
 
 
 def _from_zygote(
@@ -249,6 +256,7 @@ def _zygote_reports(pool: Pool, generation: Generation, event: ZygoteReports) ->
     if generation.zygote not in (ZygotePhase.BOOTING, ZygotePhase.HUNG):
         return []
     generation.zygote = ZygotePhase.READY
+    _wait_no_longer(pool)
     if generation.phase is GenerationPhase.BOOTING:
         generation.phase = GenerationPhase.READY
         if pool.target == 0:

@@ -115,6 +115,47 @@ def test_a_worker_that_served_a_while_resets_the_back_off() -> None:
     assert sim.booting()
 
 
+def test_failures_with_good_times_between_are_not_in_a_row() -> None:
+    sim = Simulation(count=1).boot()
+    for _ in range(10):
+        # A worker dies soon, the next one serves until it is replaced.
+        sim.dies(next(p.pid for p in sim.processes.values() if p.worker is not None))
+        sim.settle()
+        sim.advance(3600)
+        sim.happens(events.RecycleAsked(None))
+        sim.settle()
+    assert sim.pool.slots[1].failures == 0
+    # A replacement that cannot be had fails more and more seldom, as long as nobody else comes up.
+    sim.advance(3600)
+    sim.happens(events.RecycleAsked(None))
+    for expected in (1, 2, 3):
+        sim.worker_gives_up(sim.booting()[0])
+        assert sim.pool.slots[1].failures == expected
+        sim.advance(sim.pool.slots[1].retry_at - sim.now)
+    sim.settle()
+    sim.advance(3600)
+    sim.happens(events.RecycleAsked(None))
+    sim.worker_gives_up(sim.booting()[0])
+    assert sim.pool.slots[1].failures == 1
+
+
+@pytest.mark.parametrize("way", ["reload", "rollback"])
+def test_a_generation_does_not_wait_for_what_others_failed_at(way: str) -> None:
+    sim = Simulation(count=2).boot()
+    sim.happens(events.ReloadAsked())
+    sim.settle()
+    for _ in range(9):
+        sim.advance(sim.pool.slots[1].retry_at - sim.now)
+        sim.settle()
+        sim.dies(next(sim.pid_of(each.id) for each in sim.pool.accepting(1)))
+    assert sim.pool.slots[1].retry_at - sim.now > 10.0
+    assert not sim.booting()
+    sim.happens(events.ReloadAsked() if way == "reload" else events.RollbackAsked())
+    sim.settle()
+    assert sim.accepting() == {1: [sim.pool.active], 2: [sim.pool.active]}
+    assert sim.pool.active == (3 if way == "reload" else 1)
+
+
 def test_delays_are_bounded() -> None:
     assert slot_delay_s(10_000) == 30.0
     assert restart_delay_s(10_000) == 60.0
