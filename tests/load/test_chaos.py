@@ -70,8 +70,11 @@ class Chaos:
         self.done[name] += 1
         fatal = name.startswith("kill_worker")
         self.load.begin("killing" if fatal else f"after {name}")
-        ACTIONS[name](self)
-        self.load.wait_for(20)
+        try:
+            ACTIONS[name](self)
+            self.load.wait_for(20)
+        except AssertionError as error:
+            raise AssertionError(f"SEED={SEED}: {name}: {error}\n{self.server.log.text}") from None
         self.settle()
 
     def settle(self) -> None:
@@ -121,9 +124,12 @@ class Chaos:
             self.server.wait_for_event("reload_done", after=mark)
 
     def zygote(self) -> psutil.Process:
-        gens = set(self.server.workers().values())
-        ready = [each for each in self.server.log.events("zygote_ready") if int(each["gen"]) in gens]
-        return psutil.Process(int(ready[-1]["pid"]))
+        """That of the generation that serves. Workers of the one before may drain yet, and its zygote waits for them."""
+        status = json.loads(self.server.command("status", "--json").stdout)
+        (pid,) = [
+            each["zygote_pid"] for each in status["generations"] if each["number"] == status["generation"]
+        ]
+        return psutil.Process(pid)
 
     def freeze_worker(self) -> None:
         alive = sorted(self.server.workers())

@@ -72,7 +72,7 @@ def _worker_ended(pool: Pool, worker: Worker, event: ProcessEnded, now: float) -
     pool.gone_cpu_s += event.exit.cpu_s
     slot = pool.slots.setdefault(worker.slot, Slot(worker.slot))
     slot.last_exit = worker.killed or worker.replace or worker.reason or str(event.exit)
-    if _was_stable(worker, now):
+    if _was_stable(worker, now) or (worker.ready_at is not None and worker.reason and event.exit.code == 0):
         slot.failures = 0
     fields: dict[str, object] = {
         "worker": worker.slot,

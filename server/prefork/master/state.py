@@ -150,7 +150,8 @@ class Slot(msgspec.Struct):
 
     number: int
     failures: int = 0
-    """Deaths in a row before ready or soon after; in a row: nobody has served here for long since the last one."""
+    """Deaths in a row before ready or soon after. In a row: since the last one nobody has served here for long, or until told to
+    leave."""
     failed_at: float = 0.0
     """When the last of them was."""
     retry_at: float = 0.0

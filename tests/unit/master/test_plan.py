@@ -139,6 +139,16 @@ def test_failures_with_good_times_between_are_not_in_a_row() -> None:
     assert sim.pool.slots[1].failures == 1
 
 
+def test_a_worker_that_leaves_when_it_is_told_to_has_not_failed() -> None:
+    sim = Simulation(count=1).boot()
+    for _ in range(10):
+        sim.dies(next(p.pid for p in sim.processes.values() if p.worker is not None))
+        sim.settle()
+        assert sim.accepting() == {1: [1]}, "it is replaced at once"
+        sim.happens(events.RecycleAsked(None))
+        sim.settle()
+
+
 @pytest.mark.parametrize("way", ["reload", "rollback"])
 def test_a_generation_does_not_wait_for_what_others_failed_at(way: str) -> None:
     sim = Simulation(count=2).boot()
