@@ -12,6 +12,7 @@ It is level-triggered: a plan is made from the state alone, so a lost or repeate
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from prefork.master import draining, recycling, scaling, upgrading
@@ -56,7 +57,7 @@ from prefork.master.state import (
 )
 
 MAX_ORDERS = 64
-"""Most workers that are asked for and not forked yet. Orders wait in a socket, whose queue holds some 270 (net.core.wmem_max)."""
+"""Most workers that a zygote is asked for and has not forked yet. Orders wait in a socket, whose queue holds some 270."""
 
 _WORKER_TIMED = (Phase.BOOTING, Phase.HUNG, Phase.DRAINING, Phase.STOPPING, Phase.LOST)
 _ZYGOTE_TIMED = (ZygotePhase.BOOTING, ZygotePhase.HUNG, ZygotePhase.LEAVING)
@@ -278,7 +279,7 @@ def _fill_slots(pool: Pool, accepting: BySlot, now: float) -> Iterator[Action]:
     workers = pool.workers.values()
     rolled = pool.rolled_slots if pool.candidate is not None else pool.wanted_slots
     occupied = {worker.slot for worker in workers if worker.is_booting or worker.phase is Phase.LOST}
-    orders = sum(worker.is_booting and worker.pid is None for worker in workers)
+    orders = Counter(worker.generation for worker in workers if worker.is_booting and worker.pid is None)
     surging = any(worker.is_booting and accepting[worker.slot] for worker in workers)
     recycling_one = recycling.is_going_on(pool, accepting)
     for number in pool.wanted_slots:
@@ -296,13 +297,11 @@ def _fill_slots(pool: Pool, accepting: BySlot, now: float) -> Iterator[Action]:
             surging = generation is not None
         else:
             continue
-        if orders >= MAX_ORDERS:
-            return
-        if generation is not None:
+        if generation is not None and orders[generation] < MAX_ORDERS:
             beside = bool(serving) and not any(worker.urgent for worker in serving)
             yield SpawnWorker(worker_id, number, generation, beside)
             worker_id += 1
-            orders += 1
+            orders[generation] += 1
 
 
 def _for_empty_slot(pool: Pool) -> int | None:
