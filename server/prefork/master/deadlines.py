@@ -143,7 +143,7 @@ def _counts_from(watch: Watch, request: Running) -> float:
 
 
 def look(
-    watch: Watch, workers: Iterable[WorkerView], limits: Iterable[RequestLimits], now: float
+    watch: Watch, workers: Sequence[WorkerView], limits: Iterable[RequestLimits], now: float
 ) -> list[Decision]:
     """What is due at `now`; notes in `watch` that it is being done, and when to look again.
 
@@ -152,7 +152,6 @@ def look(
     decisions: list[Decision] = []
     marks: dict[Key, Mark] = {}
     times = [now + each.shortest_s for each in limits if each.shortest_s is not None]
-    workers = list(workers)
     _forget_stand_stills(watch, workers)
     for worker in workers:
         for request in worker.running:

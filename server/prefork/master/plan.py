@@ -277,7 +277,7 @@ def _scale(pool: Pool, now: float) -> Iterator[Action]:
 def _fill_slots(pool: Pool, accepting: BySlot, now: float) -> Iterator[Action]:
     worker_id = pool.next_worker_id
     workers = pool.workers.values()
-    rolled = pool.rolled_slots if pool.candidate is not None else pool.wanted_slots
+    rolled = set(pool.rolled_slots if pool.candidate is not None else pool.wanted_slots)
     occupied = {worker.slot for worker in workers if worker.is_booting or worker.phase is Phase.LOST}
     orders = Counter(worker.generation for worker in workers if worker.is_booting and worker.pid is None)
     surging = any(worker.is_booting and accepting[worker.slot] for worker in workers)

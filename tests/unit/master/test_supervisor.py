@@ -74,7 +74,7 @@ class Loop:
         if self.faults:
             self.faults -= 1
             raise OSError("out of everything")
-        self.now += (timeout_s or 0.0) + self.wait_s
+        self.now += max(timeout_s or 0.0, 0.0) + self.wait_s
 
     def _receive(self, log: Journal) -> list[Any]:
         return [StopAsked(fast=False, by="test")]
